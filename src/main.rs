@@ -1,0 +1,2 @@
+//! The `confcast` program.
+fn main() {}
