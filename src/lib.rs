@@ -5,3 +5,5 @@
 
 pub mod apisix;
 pub mod envoy;
+pub mod store;
+pub mod wire;

@@ -1,0 +1,73 @@
+//! A commit: one revision and its events, an element of the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::index::Index;
+use super::record::Record;
+use super::revision::Revision;
+
+/// One change of one key.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What the key became; the record of a deletion if it was deleted.
+    pub record: Arc<Record>,
+    /// What the key was before.
+    pub previous: Option<Arc<Record>>,
+}
+
+impl Event {
+    /// Whether the key was deleted.
+    pub fn is_delete(&self) -> bool {
+        self.record.version == 0
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Bytes {
+        &self.record.key
+    }
+}
+
+/// All events of one revision, in the order in which they happened, and the state after them.
+#[derive(Debug)]
+pub struct Commit {
+    revision: Revision,
+    events: Box<[Event]>,
+    index: Index,
+    size: usize,
+    at: Instant,
+}
+
+impl Commit {
+    pub(super) fn new(revision: Revision, events: Vec<Event>, index: Index, at: Instant) -> Self {
+        let size = events.iter().map(|event| event.record.size()).sum();
+        Self { revision, events: events.into(), index, size, at }
+    }
+
+    /// The revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The events, never none.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Bytes of keys and values in the events.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// When the commit was made.
+    pub fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// The state after the commit.
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+}

@@ -1,0 +1,42 @@
+//! What the store asks of durable storage.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::commit::Commit;
+use super::lease::LeaseId;
+use super::revision::Revision;
+
+/// One thing that must not be forgotten.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A commit.
+    Commit(Arc<Commit>),
+    /// A Compact request raised the floor.
+    Compacted(Revision),
+    /// A lease was granted, with its time to live in seconds.
+    LeaseGranted(LeaseId, i64),
+    /// A lease ended.
+    LeaseRemoved(LeaseId),
+}
+
+/// Durable storage of the store's changes. Called by the sequencer alone.
+pub trait Journal: fmt::Debug + Send {
+    /// Makes all of `entries` durable, or none of them. Nothing in them is shown to anybody before this returns.
+    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError>;
+}
+
+/// The change could not be made durable and did not happen.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the change could not be written to the data directory: {0}")]
+pub struct JournalError(pub String);
+
+/// Keeps nothing: for servers without a data directory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryOnly;
+
+impl Journal for MemoryOnly {
+    fn append(&mut self, _: &[Entry]) -> Result<(), JournalError> {
+        Ok(())
+    }
+}

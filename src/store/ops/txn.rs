@@ -1,0 +1,248 @@
+//! Txn: comparisons, then one of two lists of operations, all at one revision.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::OpError;
+use super::range::{Range, RangeResult};
+use super::write::{DeleteRange, Put};
+use crate::store::key_range::KeyRange;
+use crate::store::lease::{LeaseId, Leases};
+use crate::store::record::Record;
+use crate::store::revision::Revision;
+use crate::store::snapshot::{Snapshot, View};
+use crate::store::transaction::Transaction;
+use crate::store::writer::Writer;
+
+/// Most comparisons, and most operations on each side, nested ones included: etcd's default.
+pub const MAX_OPS: usize = 128;
+
+/// A transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Txn {
+    /// All must hold for the success side to be taken.
+    pub compare: Vec<Compare>,
+    /// Operations if they do.
+    pub success: Vec<Op>,
+    /// Operations if one does not.
+    pub failure: Vec<Op>,
+}
+
+/// A comparison of every key in a range with a value.
+#[derive(Clone, Debug)]
+pub struct Compare {
+    /// Which keys.
+    pub range: KeyRange,
+    /// What the key's field must be in relation to the target.
+    pub relation: Relation,
+    /// The field and what it is compared with.
+    pub target: Target,
+}
+
+/// How a field must relate to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// The same.
+    Equal,
+    /// Above it.
+    Greater,
+    /// Below it.
+    Less,
+    /// Not the same.
+    NotEqual,
+}
+
+/// A field of a key and the number or value that it is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The number of changes, 0 if the key does not exist.
+    Version(i64),
+    /// The revision of creation, 0 if the key does not exist.
+    Create(Revision),
+    /// The revision of the last change, 0 if the key does not exist.
+    Mod(Revision),
+    /// The lease, 0 if the key does not exist.
+    Lease(LeaseId),
+    /// The value. No comparison with a key that does not exist holds.
+    Value(Bytes),
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Reads at a revision, zero for the state that the transaction has made so far.
+    Range(Range, Revision),
+    /// Puts a key.
+    Put(Put),
+    /// Deletes keys.
+    DeleteRange(DeleteRange),
+    /// Runs a transaction inside.
+    Txn(Txn),
+}
+
+/// What an operation answered.
+#[derive(Clone, Debug)]
+pub enum OpResult {
+    /// What was read.
+    Range(RangeResult),
+    /// What the key was before.
+    Put(Option<Arc<Record>>),
+    /// What was deleted.
+    DeleteRange(Vec<Arc<Record>>),
+    /// The inner transaction's answer.
+    Txn(TxnResult),
+}
+
+/// The answer of a transaction.
+#[derive(Clone, Debug, Default)]
+pub struct TxnResult {
+    /// Whether every comparison held.
+    pub succeeded: bool,
+    /// Answers of the operations that were run, in order.
+    pub results: Vec<OpResult>,
+}
+
+impl Txn {
+    /// Whether the transaction can change nothing.
+    pub fn is_read_only(&self) -> bool {
+        self.success.iter().chain(&self.failure).all(|op| match op {
+            Op::Range(..) => true,
+            Op::Put(_) | Op::DeleteRange(_) => false,
+            Op::Txn(inner) => inner.is_read_only(),
+        })
+    }
+
+    /// The checks that need no state: keys, sizes and duplicate puts.
+    pub fn check(&self) -> Result<(), OpError> {
+        self.check_shape(MAX_OPS)?;
+        check_duplicates(&self.success)?;
+        check_duplicates(&self.failure)?;
+        Ok(())
+    }
+
+    fn check_shape(&self, limit: usize) -> Result<(), OpError> {
+        let longest = self.compare.len().max(self.success.len()).max(self.failure.len());
+        let rest = limit.checked_sub(longest).ok_or(OpError::TooManyOps)?;
+        for op in self.success.iter().chain(&self.failure) {
+            match op {
+                Op::Put(put) => put.check()?,
+                Op::Txn(inner) => inner.check_shape(rest)?,
+                Op::Range(..) | Op::DeleteRange(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a transaction that only reads, at one point in time.
+    pub fn read(&self, snapshot: &Snapshot) -> Result<TxnResult, OpError> {
+        let mut transaction = Transaction::new(snapshot.revision(), snapshot.index().clone());
+        self.run(&mut transaction, snapshot, &Leases::default())
+    }
+
+    /// Runs the side that the comparisons choose.
+    fn run(&self, transaction: &mut Transaction, history: &Snapshot, leases: &Leases) -> Result<TxnResult, OpError> {
+        // The comparisons of inner transactions see the state before the whole transaction, as in etcd.
+        let succeeded = self.compare.iter().all(|compare| compare.holds(history.current()));
+        let ops = if succeeded { &self.success } else { &self.failure };
+        let results = ops.iter().map(|op| op.run(transaction, history, leases)).collect::<Result<_, _>>()?;
+        Ok(TxnResult { succeeded, results })
+    }
+}
+
+impl Op {
+    fn run(&self, transaction: &mut Transaction, history: &Snapshot, leases: &Leases) -> Result<OpResult, OpError> {
+        Ok(match self {
+            Self::Range(range, revision) => {
+                let now = *revision <= Revision::ZERO;
+                let view = if now { transaction.view() } else { history.at(*revision)? };
+                OpResult::Range(range.read(view))
+            }
+            Self::Put(put) => {
+                put.check_state(transaction.view(), leases)?;
+                OpResult::Put(put.apply(transaction))
+            }
+            Self::DeleteRange(delete) => {
+                delete.check_state(transaction.view())?;
+                OpResult::DeleteRange(transaction.delete_range(&delete.range))
+            }
+            Self::Txn(inner) => OpResult::Txn(inner.run(transaction, history, leases)?),
+        })
+    }
+}
+
+impl Compare {
+    fn holds(&self, view: View<'_>) -> bool {
+        let mut keys = view.range(&self.range).peekable();
+        if keys.peek().is_none() {
+            return self.holds_for(None);
+        }
+        keys.all(|record| self.holds_for(Some(record)))
+    }
+
+    fn holds_for(&self, record: Option<&Arc<Record>>) -> bool {
+        let ordering = match &self.target {
+            Target::Version(version) => record.map_or(0, |record| record.version).cmp(version),
+            Target::Create(revision) => record.map_or(Revision::ZERO, |record| record.create_revision).cmp(revision),
+            Target::Mod(revision) => record.map_or(Revision::ZERO, |record| record.mod_revision).cmp(revision),
+            Target::Lease(lease) => record.map_or(LeaseId::NONE, |record| record.lease).cmp(lease),
+            Target::Value(value) => match record {
+                Some(record) => record.value.cmp(value),
+                None => return false,
+            },
+        };
+        match self.relation {
+            Relation::Equal => ordering.is_eq(),
+            Relation::Greater => ordering.is_gt(),
+            Relation::Less => ordering.is_lt(),
+            Relation::NotEqual => ordering.is_ne(),
+        }
+    }
+}
+
+/// What one side of a transaction writes: keys put, and ranges deleted.
+#[derive(Default)]
+struct Writes {
+    puts: Vec<Bytes>,
+    deletes: Vec<KeyRange>,
+}
+
+/// Refuses a put of a key that is put or deleted elsewhere in the same list. The two sides of an inner transaction
+/// may name the same key, as only one of them runs; deletions may overlap.
+fn check_duplicates(ops: &[Op]) -> Result<Writes, OpError> {
+    let mut all = Writes::default();
+    for op in ops {
+        let more = match op {
+            Op::Range(..) => Writes::default(),
+            Op::Put(put) => Writes { puts: vec![put.key.clone()], deletes: Vec::new() },
+            Op::DeleteRange(delete) => Writes { puts: Vec::new(), deletes: vec![delete.range.clone()] },
+            Op::Txn(inner) => {
+                let mut either = check_duplicates(&inner.success)?;
+                let other = check_duplicates(&inner.failure)?;
+                either.puts.extend(other.puts);
+                either.deletes.extend(other.deletes);
+                either
+            }
+        };
+        let clash =
+            more.puts.iter().any(|key| all.puts.contains(key) || all.deletes.iter().any(|range| range.contains(key)))
+                || all.puts.iter().any(|key| more.deletes.iter().any(|range| range.contains(key)));
+        if clash {
+            return Err(OpError::DuplicateKey);
+        }
+        all.puts.extend(more.puts);
+        all.deletes.extend(more.deletes);
+    }
+    Ok(all)
+}
+
+impl Writer {
+    /// Runs a transaction: all of it at one revision, or nothing.
+    pub fn txn(&mut self, txn: &Txn) -> Result<TxnResult, OpError> {
+        txn.check()?;
+        let mut transaction = self.begin();
+        let result = txn.run(&mut transaction, self.snapshot(), self.leases())?;
+        self.commit(transaction);
+        Ok(result)
+    }
+}

@@ -1,0 +1,255 @@
+//! The immutable state and history that readers see.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::Vector;
+use tokio::time::Instant;
+
+use super::commit::Commit;
+use super::index::Index;
+use super::key_range::KeyRange;
+use super::record::Record;
+use super::retention::Retention;
+use super::revision::Revision;
+use super::tombstones::Tombstones;
+
+/// The store at one revision: its keys, and the log of how they came to be. Never changes.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    revision: Revision,
+    /// Floor that a client set by a Compact request, zero if none did.
+    compacted: Revision,
+    index: Index,
+    log: Vector<Arc<Commit>>,
+    log_bytes: usize,
+    base: Base,
+}
+
+/// The state before the first commit of the log.
+#[derive(Clone, Debug)]
+struct Base {
+    revision: Revision,
+    index: Index,
+    tombstones: Tombstones,
+}
+
+/// Why a revision cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It is older than the history that is kept.
+    #[error("required revision has been compacted")]
+    Compacted,
+    /// It has not happened yet.
+    #[error("required revision is a future revision")]
+    Future,
+}
+
+/// The keys as they were at some revision.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    index: &'a Index,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(index: &'a Index) -> Self {
+        Self { index }
+    }
+
+    /// The record of `key`.
+    pub fn get(self, key: &[u8]) -> Option<&'a Arc<Record>> {
+        self.index.get(key)
+    }
+
+    /// The records in `range`, by ascending key.
+    pub fn range(self, range: &KeyRange) -> impl Iterator<Item = &'a Arc<Record>> {
+        self.index.range(range)
+    }
+}
+
+impl Snapshot {
+    /// The state of a store whose history begins after `revision` with these keys.
+    pub(super) fn starting_at(revision: Revision, index: Index, tombstones: Tombstones) -> Self {
+        let base = Base { revision, index: index.clone(), tombstones };
+        Self { revision, compacted: Revision::ZERO, index, log: Vector::new(), log_bytes: 0, base }
+    }
+
+    /// The revision of the last commit.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The floor of the last Compact request: reads and watches below it are refused. Zero if there was none.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// The first revision from which on the log holds every commit.
+    pub fn log_start(&self) -> Revision {
+        self.base.revision.next()
+    }
+
+    /// Number of commits in the log, and of the bytes of their events.
+    pub fn log_size(&self) -> (usize, usize) {
+        (self.log.len(), self.log_bytes)
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The current keys.
+    pub fn current(&self) -> View<'_> {
+        View::new(&self.index)
+    }
+
+    /// The record of `key`.
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<Record>> {
+        self.index.get(key)
+    }
+
+    /// The records in `range`, by ascending key.
+    pub fn range(&self, range: &KeyRange) -> impl Iterator<Item = &Arc<Record>> {
+        self.index.range(range)
+    }
+
+    /// The keys as they were at `revision`; zero and below mean now.
+    pub fn at(&self, revision: Revision) -> Result<View<'_>, ReadError> {
+        if revision <= Revision::ZERO || revision == self.revision {
+            return Ok(self.current());
+        }
+        if revision > self.revision {
+            return Err(ReadError::Future);
+        }
+        if revision < self.compacted || revision < self.base.revision {
+            return Err(ReadError::Compacted);
+        }
+        let after = self.position(revision.next());
+        let index =
+            after.checked_sub(1).and_then(|last| self.log.get(last)).map_or(&self.base.index, |commit| commit.index());
+        Ok(View::new(index))
+    }
+
+    /// The commits at `from` and later, oldest first. Those before [`log_start`](Self::log_start) are gone.
+    pub fn commits_from(&self, from: Revision) -> impl Iterator<Item = &Arc<Commit>> {
+        let start = self.position(from);
+        self.log.focus().narrow(start..).into_iter()
+    }
+
+    /// Whether every event in `range` at `from` and later is still in the log, so that a watcher can start there.
+    ///
+    /// A range in which nothing changed lost nothing, however old `from` is. Below the floor of a Compact request the
+    /// answer is no in any case, as etcd's is.
+    pub fn has_history(&self, range: &KeyRange, from: Revision) -> bool {
+        if from < self.compacted {
+            return false;
+        }
+        from > self.base.revision
+            || !(self.base.tombstones.any_since(range, from)
+                || self.base.index.range(range).any(|record| record.mod_revision >= from))
+    }
+
+    /// The floor to name when [`has_history`](Self::has_history) says no: a watch from there can be served.
+    pub fn floor(&self) -> Revision {
+        self.compacted.max(self.log_start())
+    }
+
+    /// Position in the log of the first commit at `revision` or later.
+    fn position(&self, revision: Revision) -> usize {
+        let (mut low, mut high) = (0, self.log.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.log[middle].revision() < revision { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Appends a commit and drops what retention no longer wants.
+    pub(super) fn push(&mut self, commit: Arc<Commit>, retention: &Retention) {
+        debug_assert!(commit.revision() > self.revision, "revisions only grow");
+        self.revision = commit.revision();
+        self.index = commit.index().clone();
+        self.log_bytes += commit.size();
+        let now = commit.at();
+        self.log.push_back(commit);
+        self.trim(retention, now);
+    }
+
+    /// Raises the floor to `revision`, which must be known to lie between the floor and the current revision.
+    pub(super) fn compact(&mut self, revision: Revision) {
+        self.compacted = revision;
+        while self.log.front().is_some_and(|commit| commit.revision() < revision) {
+            self.drop_oldest();
+        }
+    }
+
+    fn trim(&mut self, retention: &Retention, now: Instant) {
+        while self.log.len() > 1
+            && (self.log.len() > retention.commits
+                || self.log_bytes > retention.bytes
+                || self.log.front().is_some_and(|commit| now.duration_since(commit.at()) > retention.age))
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(commit) = self.log.pop_front() else { return };
+        self.log_bytes -= commit.size();
+        for event in commit.events() {
+            if event.is_delete() {
+                self.base.tombstones.insert(event.key().clone(), commit.revision());
+            } else {
+                self.base.tombstones.remove(event.key());
+            }
+        }
+        self.base.revision = commit.revision();
+        self.base.index = commit.index().clone();
+    }
+}
+
+/// What a store continues from: the content of a data directory.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The last revision.
+    pub revision: Revision,
+    /// Floor of the last Compact request.
+    pub compacted: Revision,
+    /// The keys.
+    pub records: Vec<Record>,
+    /// Keys that were deleted, with the revision of the deletion.
+    pub tombstones: Vec<(Bytes, Revision)>,
+    /// Leases with their time to live in seconds.
+    pub leases: Vec<(super::LeaseId, i64)>,
+}
+
+impl Restored {
+    /// An empty store whose first commit will be after `revision`.
+    pub fn empty_at(revision: Revision) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    pub(super) fn snapshot(self) -> Snapshot {
+        let mut index = Index::default();
+        for record in self.records {
+            index.insert(Arc::new(record));
+        }
+        let mut tombstones = Tombstones::default();
+        for (key, revision) in self.tombstones {
+            tombstones.insert(key, revision);
+        }
+        let mut snapshot = Snapshot::starting_at(self.revision, index, tombstones);
+        snapshot.compacted = self.compacted;
+        snapshot
+    }
+}

@@ -1,0 +1,75 @@
+//! Changes in the making: everything that will be one commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::commit::Event;
+use super::index::Index;
+use super::key_range::KeyRange;
+use super::lease::LeaseId;
+use super::record::{Origin, Record};
+use super::revision::Revision;
+use super::snapshot::View;
+
+/// Collects the events of the next revision. Reads see the changes made so far.
+///
+/// Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Transaction {
+    revision: Revision,
+    index: Index,
+    events: Vec<Event>,
+}
+
+impl Transaction {
+    pub(super) fn new(revision: Revision, index: Index) -> Self {
+        Self { revision, index, events: Vec::new() }
+    }
+
+    /// The revision that the changes will have.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether nothing was changed so far, so that there will be no commit.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The keys as they are with the changes made so far.
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.index)
+    }
+
+    /// Writes a key and returns what it was before.
+    pub fn put(&mut self, key: Bytes, value: Bytes, lease: LeaseId, origin: Origin) -> Option<Arc<Record>> {
+        let (created, version) =
+            self.index.get(&key).map_or((self.revision, 1), |old| (old.create_revision, old.version + 1));
+        let record = Arc::new(Record::new(key, value, (created, self.revision, version), lease, origin));
+        let previous = self.index.insert(record.clone());
+        self.events.push(Event { record, previous: previous.clone() });
+        previous
+    }
+
+    /// Deletes a key and returns what it was; nothing happens when it does not exist.
+    pub fn delete(&mut self, key: &[u8]) -> Option<Arc<Record>> {
+        let previous = self.index.remove(key)?;
+        let record = Arc::new(Record::deletion(previous.key.clone(), self.revision));
+        self.events.push(Event { record, previous: Some(previous.clone()) });
+        Some(previous)
+    }
+
+    /// Deletes the keys of `range` and returns what they were, by ascending key.
+    pub fn delete_range(&mut self, range: &KeyRange) -> Vec<Arc<Record>> {
+        let doomed: Vec<_> = self.index.range(range).cloned().collect();
+        for record in &doomed {
+            self.delete(&record.key);
+        }
+        doomed
+    }
+
+    pub(super) fn into_parts(self) -> (Revision, Index, Vec<Event>) {
+        (self.revision, self.index, self.events)
+    }
+}
