@@ -6,4 +6,5 @@
 pub mod apisix;
 pub mod envoy;
 pub mod store;
+pub mod watch;
 pub mod wire;

@@ -24,9 +24,6 @@ pub mod tombstones;
 pub mod transaction;
 pub mod writer;
 
-#[cfg(test)]
-mod model_test;
-
 pub use commit::{Commit, Event};
 pub use journal::{Journal, JournalError, MemoryOnly};
 pub use key_range::KeyRange;
@@ -36,5 +33,5 @@ pub use record::{Origin, Record};
 pub use retention::Retention;
 pub use revision::Revision;
 pub use sequencer::{Store, SubmitError};
-pub use snapshot::{ReadError, Snapshot, View};
+pub use snapshot::{ReadError, Restored, Snapshot, View};
 pub use writer::Writer;

@@ -1,0 +1,100 @@
+//! The hub: wakes the streams that a commit concerns.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam::utils::CachePadded;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::Registry;
+use super::session::Session;
+use crate::store::{Revision, Snapshot, Store};
+
+/// How often an idle watcher that asked for progress notifications gets one, as etcd's default.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Where watchers meet the store.
+#[derive(Debug)]
+pub struct Hub {
+    store: Store,
+    pub(super) registry: Arc<Registry>,
+    pub(super) progress_interval: Duration,
+    pub(super) counts: Arc<Counts>,
+}
+
+/// Numbers of what is running, on cache lines of their own as every stream touches them.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) streams: CachePadded<AtomicUsize>,
+    pub(super) watchers: CachePadded<AtomicUsize>,
+}
+
+impl Hub {
+    /// A hub over `store`.
+    pub fn new(store: Store) -> Self {
+        Self::with_progress_interval(store, PROGRESS_INTERVAL)
+    }
+
+    /// A hub with another time between progress notifications.
+    pub fn with_progress_interval(store: Store, progress_interval: Duration) -> Self {
+        Self { store, registry: Arc::default(), progress_interval, counts: Arc::default() }
+    }
+
+    /// The state of a new watch stream.
+    pub fn session(&self) -> Session {
+        Session::new(self)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Number of open watch streams.
+    pub fn streams(&self) -> usize {
+        self.counts.streams.load(Ordering::Relaxed)
+    }
+
+    /// Number of watchers on them.
+    pub fn watchers(&self) -> usize {
+        self.counts.watchers.load(Ordering::Relaxed)
+    }
+
+    /// Number of different interests among the watchers.
+    pub fn interests(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// Wakes streams after each commit until `token` is cancelled or the store ends.
+    ///
+    /// A stream registers before it looks at the store, and this looks for streams after the store has published, so
+    /// that no commit falls between the two.
+    pub async fn run(&self, token: CancellationToken) {
+        let mut changes = self.store.changes();
+        let mut next = self.store.snapshot().revision().next();
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+            let snapshot = self.store.snapshot();
+            self.wake(&snapshot, next);
+            next = snapshot.revision().next();
+        }
+    }
+
+    /// Wakes the streams concerned by the commits at `from` and later.
+    pub fn wake(&self, snapshot: &Snapshot, from: Revision) {
+        if from < snapshot.log_start() {
+            // Commits have left the log before they were looked at: anyone may be concerned.
+            return self.registry.for_each(|interest| interest.wake(snapshot.revision()));
+        }
+        let lengths = self.registry.prefix_lengths();
+        for commit in snapshot.commits_from(from) {
+            for event in commit.events() {
+                self.registry.find(event.key(), &lengths, |interest| interest.wake(snapshot.revision()));
+            }
+        }
+    }
+}

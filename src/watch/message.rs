@@ -1,0 +1,143 @@
+//! What a watch stream says, and how it is written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::frame::Frame;
+use super::session::WatchId;
+use crate::store::Revision;
+use crate::wire::Identity;
+use crate::wire::json::Object;
+use crate::wire::proto::{put_bool, put_bytes, put_int64, put_message};
+
+/// One response on a watch stream.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The watcher exists. Always before its first event.
+    Created {
+        /// The watcher.
+        id: WatchId,
+        /// The store's revision at that moment.
+        revision: Revision,
+    },
+    /// The watcher could not be made: told as created and cancelled at once.
+    Refused {
+        /// The store's revision.
+        revision: Revision,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The watcher has ended.
+    Canceled {
+        /// The watcher.
+        id: WatchId,
+        /// Why.
+        cancel: Cancel,
+    },
+    /// Every event up to `revision` has been sent: to one watcher, or with id -1 to all of the stream.
+    Progress {
+        /// The watcher, or [`WatchId::ALL`].
+        id: WatchId,
+        /// The bookmark.
+        revision: Revision,
+    },
+    /// Events of a watcher.
+    Events {
+        /// The watcher.
+        id: WatchId,
+        /// The events, of which there is at least one.
+        frame: Arc<Frame>,
+    },
+}
+
+/// Why a watcher ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancel {
+    /// The client asked for it, at this revision of the store.
+    Requested(Revision),
+    /// Events that it wanted are gone; a watch from this revision on can be served.
+    Compacted(Revision),
+}
+
+/// The parts of a `WatchResponse` other than events.
+#[derive(Default)]
+struct Head {
+    revision: Revision,
+    id: WatchId,
+    created: bool,
+    canceled: bool,
+    compact_revision: Revision,
+    reason: &'static str,
+}
+
+impl Message {
+    /// Appends the protobuf `WatchResponse` apart from its events, which are returned to be sent right after.
+    ///
+    /// Protobuf fields may come in any order and repeated ones concatenate, so head and events make one message.
+    pub fn put_proto(&self, identity: &Identity, buf: &mut Vec<u8>) -> Option<Bytes> {
+        let (head, frame) = self.parts();
+        let mut header = Vec::with_capacity(40);
+        identity.put_proto(&mut header, head.revision.0);
+        put_message(buf, 1, &header);
+        put_int64(buf, 2, head.id.0);
+        put_bool(buf, 3, head.created);
+        put_bool(buf, 4, head.canceled);
+        put_int64(buf, 5, head.compact_revision.0);
+        put_bytes(buf, 6, head.reason.as_bytes());
+        frame.map(|frame| frame.proto().clone())
+    }
+
+    /// The line of the gateway's stream: `{"result":…}` and a newline, to be sent as one HTTP chunk.
+    ///
+    /// Shared by all streams of the interest when the watcher's id is 0, the first that a stream gives.
+    pub fn json_line(&self, identity: &Identity) -> Bytes {
+        match self {
+            Self::Events { id: WatchId(0), frame } => frame.line(|| self.make_json_line(identity)).clone(),
+            _ => self.make_json_line(identity),
+        }
+    }
+
+    fn make_json_line(&self, identity: &Identity) -> Bytes {
+        let (head, frame) = self.parts();
+        let events = frame.map(super::frame::Frame::json);
+        let mut buf = Vec::with_capacity(256 + events.map_or(0, Bytes::len));
+        buf.extend_from_slice(b"{\"result\":");
+        let mut result = Object::open(&mut buf);
+        identity.put_json(result.value("header"), head.revision.0);
+        result.int64("watch_id", head.id.0);
+        result.bool("created", head.created);
+        result.bool("canceled", head.canceled);
+        result.int64("compact_revision", head.compact_revision.0);
+        result.text("cancel_reason", head.reason);
+        if let Some(events) = events {
+            let list = result.value("events");
+            list.push(b'[');
+            list.extend_from_slice(events);
+            list.push(b']');
+        }
+        result.close();
+        buf.extend_from_slice(b"}\n");
+        buf.into()
+    }
+
+    fn parts(&self) -> (Head, Option<&Frame>) {
+        let head = Head::default();
+        match self {
+            Self::Created { id, revision } => (Head { id: *id, revision: *revision, created: true, ..head }, None),
+            Self::Refused { revision, reason } => {
+                let id = WatchId::ALL;
+                (Head { id, revision: *revision, created: true, canceled: true, reason, ..head }, None)
+            }
+            Self::Canceled { id, cancel: Cancel::Requested(revision) } => {
+                (Head { id: *id, revision: *revision, canceled: true, ..head }, None)
+            }
+            // Without a revision in the header, as etcd sends it.
+            Self::Canceled { id, cancel: Cancel::Compacted(floor) } => {
+                (Head { id: *id, canceled: true, compact_revision: *floor, ..head }, None)
+            }
+            Self::Progress { id, revision } => (Head { id: *id, revision: *revision, ..head }, None),
+            Self::Events { id, frame } => (Head { id: *id, revision: frame.revision(), ..head }, Some(frame)),
+        }
+    }
+}

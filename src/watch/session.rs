@@ -1,0 +1,267 @@
+//! A watch stream: its watchers, and what it has to say next.
+//!
+//! Does no I/O: the edge feeds requests in and polls messages out when the connection has room.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::hub::{Counts, Hub};
+use super::interest::Scope;
+use super::message::{Cancel, Message};
+use super::registry::{Registration, Registry};
+use crate::store::{KeyRange, Revision, Snapshot, Store};
+
+/// Number of a watcher on its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchId(pub i64);
+
+impl WatchId {
+    /// Stands for no watcher in particular: in a progress notification all of the stream.
+    pub const ALL: Self = Self(-1);
+}
+
+/// A request for a watcher, in etcd's terms.
+#[expect(clippy::struct_excessive_bools, reason = "they are the request's own flags")]
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    /// The key, or the start of the range; empty means the first possible key.
+    pub key: Bytes,
+    /// The end of the range, in the forms of [`KeyRange::from_wire`].
+    pub range_end: Bytes,
+    /// The first revision wanted, zero for the next one.
+    pub start_revision: i64,
+    /// The id wanted, zero for any.
+    pub watch_id: i64,
+    /// Leave out puts.
+    pub no_put: bool,
+    /// Leave out deletions.
+    pub no_delete: bool,
+    /// Show the pair as it was before each event.
+    pub prev_kv: bool,
+    /// Send a progress notification now and then when there are no events.
+    pub progress_notify: bool,
+}
+
+/// Why a watcher is refused, in etcd's words.
+const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
+const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
+const NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
+
+/// One watch stream.
+#[derive(Debug)]
+pub struct Session {
+    store: Store,
+    registry: Arc<Registry>,
+    counts: Arc<Counts>,
+    waker: Arc<AtomicWaker>,
+    watchers: BTreeMap<WatchId, Watcher>,
+    /// The id at which the search for a free one starts.
+    next_id: i64,
+    /// The watcher after which the next turn starts, so that a busy one does not starve the others.
+    turn: WatchId,
+    /// Answers to requests. Bounded by the edge, which reads no further request while there is one.
+    answers: VecDeque<Message>,
+    /// Progress requests that wait for all watchers to have caught up.
+    progress_requests: usize,
+    notify: Option<Interval>,
+    progress_interval: std::time::Duration,
+}
+
+#[derive(Debug)]
+enum Watcher {
+    Running {
+        place: Registration,
+        /// The next revision that was not looked at yet.
+        cursor: Revision,
+        progress_notify: bool,
+        /// When anything was last sent.
+        spoke: Instant,
+    },
+    /// Ended by compaction. The id stays taken until the client cancels it.
+    Ended,
+}
+
+impl Session {
+    pub(super) fn new(hub: &Hub) -> Self {
+        hub.counts.streams.fetch_add(1, Ordering::Relaxed);
+        Self {
+            store: hub.store().clone(),
+            registry: hub.registry.clone(),
+            counts: hub.counts.clone(),
+            waker: Arc::default(),
+            watchers: BTreeMap::new(),
+            next_id: 0,
+            turn: WatchId(i64::MIN),
+            answers: VecDeque::new(),
+            progress_requests: 0,
+            notify: None,
+            progress_interval: hub.progress_interval,
+        }
+    }
+
+    /// Makes a watcher. The answer comes out of [`poll_next`](Self::poll_next).
+    pub fn create(&mut self, create: Create) {
+        let snapshot = self.store.snapshot();
+        let revision = snapshot.revision();
+        let key = if create.key.is_empty() { Bytes::from_static(b"\0") } else { create.key };
+        let range = KeyRange::from_wire(key, create.range_end);
+        let refusal = if range.is_empty() {
+            Some(EMPTY_RANGE)
+        } else if create.start_revision < 0 {
+            Some(NEGATIVE_START)
+        } else if create.watch_id != 0 && self.watchers.contains_key(&WatchId(create.watch_id)) {
+            Some(DUPLICATE_ID)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            return self.answers.push_back(Message::Refused { revision, reason });
+        }
+        let id = if create.watch_id == 0 { self.free_id() } else { WatchId(create.watch_id) };
+        let scope = Scope { range, no_put: create.no_put, no_delete: create.no_delete, prev_kv: create.prev_kv };
+        let cursor = if create.start_revision == 0 { revision.next() } else { Revision(create.start_revision) };
+        self.answers.push_back(Message::Created { id, revision });
+        let place = self.registry.register(scope, self.waker.clone());
+        if create.progress_notify && self.notify.is_none() {
+            let mut interval = tokio::time::interval(self.progress_interval);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval.reset();
+            self.notify = Some(interval);
+        }
+        let progress_notify = create.progress_notify;
+        self.watchers.insert(id, Watcher::Running { place, cursor, progress_notify, spoke: Instant::now() });
+        self.counts.watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends a watcher. An unknown id is ignored, as etcd does.
+    pub fn cancel(&mut self, id: WatchId) {
+        if let Some(watcher) = self.watchers.remove(&id) {
+            if matches!(watcher, Watcher::Running { .. }) {
+                self.counts.watchers.fetch_sub(1, Ordering::Relaxed);
+            }
+            let cancel = Cancel::Requested(self.store.snapshot().revision());
+            self.answers.push_back(Message::Canceled { id, cancel });
+        }
+    }
+
+    /// Asks for a notification once every watcher of the stream has caught up.
+    pub fn request_progress(&mut self) {
+        self.progress_requests += 1;
+        self.waker.wake();
+    }
+
+    /// Whether there are answers to requests that were not polled yet. The edge then reads no further request, so
+    /// that a client that only writes cannot fill memory.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
+    /// The next message, if there is one. Never ends; `cx` is woken when there may be more.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Poll::Ready(answer);
+        }
+        // Before looking at the store: a commit after the look finds the waker.
+        self.waker.register(cx.waker());
+        let snapshot = self.store.snapshot();
+        if let Some(message) = self.next_events(&snapshot) {
+            return Poll::Ready(message);
+        }
+        // Every watcher is past the snapshot's revision, or starts in the future.
+        if self.progress_requests > 0 {
+            self.progress_requests -= 1;
+            return Poll::Ready(Message::Progress { id: WatchId::ALL, revision: snapshot.revision() });
+        }
+        self.poll_notify(cx, &snapshot)
+    }
+
+    /// Takes turns among the watchers and returns the next events of the first that has some.
+    fn next_events(&mut self, snapshot: &Snapshot) -> Option<Message> {
+        let turn = self.turn;
+        let after = std::ops::Bound::Excluded(turn);
+        let order: [_; 2] =
+            [(after, std::ops::Bound::Unbounded), (std::ops::Bound::Unbounded, std::ops::Bound::Included(turn))];
+        for bounds in order {
+            for (id, watcher) in self.watchers.range_mut(bounds) {
+                if let Some(message) = watcher.advance(*id, snapshot) {
+                    if matches!(watcher, Watcher::Ended) {
+                        self.counts.watchers.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    self.turn = *id;
+                    return Some(message);
+                }
+            }
+        }
+        None
+    }
+
+    fn poll_notify(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot) -> Poll<Message> {
+        let Some(notify) = &mut self.notify else { return Poll::Pending };
+        while notify.poll_tick(cx).is_ready() {
+            let now = Instant::now();
+            let revision = snapshot.revision();
+            for (id, watcher) in &mut self.watchers {
+                if let Watcher::Running { cursor, progress_notify: true, spoke, .. } = watcher
+                    && *cursor <= revision.next()
+                    && now.duration_since(*spoke) >= self.progress_interval
+                {
+                    *spoke = now;
+                    self.answers.push_back(Message::Progress { id: *id, revision });
+                }
+            }
+            if let Some(message) = self.answers.pop_front() {
+                return Poll::Ready(message);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn free_id(&mut self) -> WatchId {
+        while self.watchers.contains_key(&WatchId(self.next_id)) {
+            self.next_id += 1;
+        }
+        self.next_id += 1;
+        WatchId(self.next_id - 1)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.counts.streams.fetch_sub(1, Ordering::Relaxed);
+        let running = self.watchers.values().filter(|watcher| matches!(watcher, Watcher::Running { .. })).count();
+        self.counts.watchers.fetch_sub(running, Ordering::Relaxed);
+    }
+}
+
+impl Watcher {
+    /// Moves the cursor to the next event and returns it with what comes along; none if there is no event up to the
+    /// snapshot's revision, and the cursor is behind it then.
+    fn advance(&mut self, id: WatchId, snapshot: &Snapshot) -> Option<Message> {
+        let Self::Running { place, cursor, spoke, .. } = self else { return None };
+        while *cursor <= snapshot.revision() {
+            let interest = place.interest();
+            if *cursor < snapshot.log_start() {
+                if !snapshot.has_history(&interest.scope().range, *cursor) {
+                    let cancel = Cancel::Compacted(snapshot.floor());
+                    *self = Self::Ended;
+                    return Some(Message::Canceled { id, cancel });
+                }
+                *cursor = snapshot.log_start();
+                continue;
+            }
+            let frame = interest.frame(snapshot, *cursor);
+            *cursor = frame.through().next();
+            if !frame.events().is_empty() {
+                *spoke = Instant::now();
+                return Some(Message::Events { id, frame });
+            }
+        }
+        None
+    }
+}
