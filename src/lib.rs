@@ -5,6 +5,7 @@
 
 pub mod apisix;
 pub mod envoy;
+pub mod persist;
 pub mod store;
 pub mod watch;
 pub mod wire;

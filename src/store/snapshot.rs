@@ -229,14 +229,17 @@ pub struct Restored {
     pub records: Vec<Record>,
     /// Keys that were deleted, with the revision of the deletion.
     pub tombstones: Vec<(Bytes, Revision)>,
+    /// Deletions up to here are not listed.
+    pub deleted_unknown_through: Revision,
     /// Leases with their time to live in seconds.
     pub leases: Vec<(super::LeaseId, i64)>,
 }
 
 impl Restored {
-    /// An empty store whose first commit will be after `revision`.
+    /// An empty store whose first commit will be after `revision`. What was before is not known, so that a watcher
+    /// from then is told to reload.
     pub fn empty_at(revision: Revision) -> Self {
-        Self { revision, ..Self::default() }
+        Self { revision, deleted_unknown_through: revision, ..Self::default() }
     }
 
     pub(super) fn snapshot(self) -> Snapshot {
@@ -244,7 +247,7 @@ impl Restored {
         for record in self.records {
             index.insert(Arc::new(record));
         }
-        let mut tombstones = Tombstones::default();
+        let mut tombstones = Tombstones::unknown_through(self.deleted_unknown_through);
         for (key, revision) in self.tombstones {
             tombstones.insert(key, revision);
         }

@@ -1,0 +1,302 @@
+//! The data directory: what must survive a restart, in one transactional file.
+//!
+//! Every change is in the file, and the file is synced, before the change is visible to anybody (`INV-2`), so that a
+//! revision that a client saw is never used again for something else, whenever the process dies. History is not kept,
+//! only the state, the last revision, and when deleted keys were deleted, which is enough to tell a returning watcher
+//! whether it lost anything.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
+};
+
+use crate::store::journal::Entry;
+use crate::store::{Event, Journal, JournalError, LeaseId, Origin, Record, Restored, Revision};
+use crate::wire::Identity;
+
+/// Name of the file in the directory.
+const FILE: &str = "confcast.redb";
+
+/// Version of what the tables hold.
+const FORMAT: i64 = 1;
+
+/// Deletions remembered; beyond it they are all forgotten, and watchers from before are told to reload.
+const TOMBSTONES: u64 = 100_000;
+
+/// Owner, lease, create revision, mod revision, version, value.
+type Row<'a> = (u8, i64, i64, i64, i64, &'a [u8]);
+
+const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
+const RECORDS: TableDefinition<'_, &[u8], Row<'_>> = TableDefinition::new("records");
+const DELETED: TableDefinition<'_, &[u8], i64> = TableDefinition::new("deleted");
+const LEASES: TableDefinition<'_, i64, i64> = TableDefinition::new("leases");
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct DataDir {
+    database: Database,
+}
+
+/// What a data directory held when it was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The directory, to be given to the store as its journal.
+    pub dir: DataDir,
+    /// What the store continues from.
+    pub restored: Restored,
+    /// The identity that the server keeps over restarts.
+    pub identity: Identity,
+    /// Whether there was anything in it.
+    pub is_new: bool,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made or read.
+    #[error("data directory {path}: {source}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("data directory {0} is in use by another process; every server needs one of its own")]
+    InUse(PathBuf),
+    /// The file is damaged, or not one of ours.
+    #[error("data file {path}: {source}; move it away to start without the last known state")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<redb::Error>,
+    },
+    /// A later version of confcast wrote it.
+    #[error("data file {path} has format {found}, this version reads format {FORMAT}; use the version that wrote it")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+    },
+}
+
+impl DataDir {
+    /// Opens the directory, making it if there is none. A new one starts after `first` with `fresh` as its identity.
+    pub fn open(path: &Path, first: Revision, fresh: Identity) -> Result<Opened, OpenError> {
+        std::fs::create_dir_all(path).map_err(|source| OpenError::Directory { path: path.into(), source })?;
+        let file = path.join(FILE);
+        let database = Database::create(&file).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.into()),
+            DatabaseError::Storage(redb::StorageError::Io(source)) => {
+                OpenError::Directory { path: file.clone(), source }
+            }
+            other => OpenError::Damaged { path: file.clone(), source: Box::new(other.into()) },
+        })?;
+        let damaged = |source: redb::Error| OpenError::Damaged { path: file.clone(), source: Box::new(source) };
+        let mut dir = Self { database };
+        match dir.meta("format").map_err(damaged)? {
+            None => {
+                dir.create(first, fresh).map_err(damaged)?;
+                let restored = Restored::empty_at(first);
+                Ok(Opened { dir, restored, identity: fresh, is_new: true })
+            }
+            Some(FORMAT) => {
+                let (restored, identity) = dir.load(fresh).map_err(damaged)?;
+                Ok(Opened { dir, restored, identity, is_new: false })
+            }
+            Some(found) => Err(OpenError::Format { path: file, found }),
+        }
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<i64>, redb::Error> {
+        match self.database.begin_read()?.open_table(META) {
+            Ok(table) => Ok(table.get(name)?.map(|value| value.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create(&mut self, first: Revision, identity: Identity) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            meta.insert("format", FORMAT)?;
+            meta.insert("revision", first.0)?;
+            meta.insert("deleted_unknown_through", first.0)?;
+            meta.insert("cluster_id", identity.cluster_id.cast_signed())?;
+            meta.insert("member_id", identity.member_id.cast_signed())?;
+            write.open_table(RECORDS)?;
+            write.open_table(DELETED)?;
+            write.open_table(LEASES)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    fn load(&self, fresh: Identity) -> Result<(Restored, Identity), redb::Error> {
+        let read = self.database.begin_read()?;
+        let meta = read.open_table(META)?;
+        let number = |name: &str| -> Result<i64, redb::Error> { Ok(meta.get(name)?.map_or(0, |value| value.value())) };
+        let identity = Identity {
+            cluster_id: number("cluster_id")?.cast_unsigned(),
+            member_id: number("member_id")?.cast_unsigned(),
+            ..fresh
+        };
+        let mut restored = Restored {
+            revision: Revision(number("revision")?),
+            compacted: Revision(number("compacted")?),
+            deleted_unknown_through: Revision(number("deleted_unknown_through")?),
+            ..Restored::default()
+        };
+        for row in read.open_table(RECORDS)?.iter()? {
+            let (key, row) = row?;
+            let (origin, lease, create, modified, version, value) = row.value();
+            let origin = if origin == 0 { Origin::Client } else { Origin::Source };
+            let numbers = (Revision(create), Revision(modified), version);
+            let (key, value) = (Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value));
+            restored.records.push(Record::new(key, value, numbers, LeaseId(lease), origin));
+        }
+        for row in read.open_table(DELETED)?.iter()? {
+            let (key, revision) = row?;
+            restored.tombstones.push((Bytes::copy_from_slice(key.value()), Revision(revision.value())));
+        }
+        for row in read.open_table(LEASES)?.iter()? {
+            let (id, ttl) = row?;
+            restored.leases.push((LeaseId(id.value()), ttl.value()));
+        }
+        Ok((restored, identity))
+    }
+
+    fn write(&self, entries: &[Entry]) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        for entry in entries {
+            apply(&write, entry)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
+
+fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
+    match entry {
+        Entry::Commit(commit) => {
+            let mut records = write.open_table(RECORDS)?;
+            let mut deleted = write.open_table(DELETED)?;
+            let mut meta = write.open_table(META)?;
+            for Event { record, .. } in commit.events() {
+                let key = record.key.as_ref();
+                if record.version == 0 {
+                    records.remove(key)?;
+                    deleted.insert(key, record.mod_revision.0)?;
+                } else {
+                    let origin = u8::from(record.origin == Origin::Source);
+                    let (create, modified) = (record.create_revision.0, record.mod_revision.0);
+                    records.insert(
+                        key,
+                        (origin, record.lease.0, create, modified, record.version, record.value.as_ref()),
+                    )?;
+                    deleted.remove(key)?;
+                }
+            }
+            if deleted.len()? > TOMBSTONES {
+                deleted.retain(|_, _| false)?;
+                meta.insert("deleted_unknown_through", commit.revision().0)?;
+            }
+            meta.insert("revision", commit.revision().0)?;
+        }
+        Entry::Compacted(revision) => {
+            write.open_table(META)?.insert("compacted", revision.0)?;
+        }
+        Entry::LeaseGranted(id, ttl) => {
+            write.open_table(LEASES)?.insert(id.0, ttl)?;
+        }
+        Entry::LeaseRemoved(id) => {
+            write.open_table(LEASES)?.remove(id.0)?;
+        }
+    }
+    Ok(())
+}
+
+impl Journal for DataDir {
+    fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        self.write(entries).map_err(|error| JournalError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{KeyRange, Retention, Store};
+
+    const IDENTITY: Identity = Identity { cluster_id: 11, member_id: 12, raft_term: 2 };
+
+    fn open(path: &Path) -> Opened {
+        let other = Identity { cluster_id: u64::MAX, ..IDENTITY };
+        let fresh = if path.join(FILE).exists() { other } else { IDENTITY };
+        DataDir::open(path, Revision(100), fresh).expect("opens")
+    }
+
+    #[tokio::test]
+    async fn a_restart_continues_where_the_server_stopped() {
+        let path = tempfile::tempdir().expect("a directory");
+        let opened = open(path.path());
+        assert!(opened.is_new);
+        let store = Store::open(opened.restored, Retention::default(), Box::new(opened.dir)).expect("a thread");
+        store
+            .submit(|writer| {
+                writer.lease_grant(LeaseId(7), 60, LeaseId::NONE).expect("granted");
+                for value in ["1", "2"] {
+                    let mut transaction = writer.begin();
+                    transaction.put("a".into(), value.into(), LeaseId(7), Origin::Client);
+                    transaction.put("b".into(), value.into(), LeaseId::NONE, Origin::Source);
+                    writer.commit(transaction);
+                }
+                let mut transaction = writer.begin();
+                transaction.delete(b"b");
+                writer.commit(transaction);
+            })
+            .await
+            .expect("durable");
+        assert!(matches!(DataDir::open(path.path(), Revision(1), IDENTITY), Err(OpenError::InUse(_))));
+        drop(store);
+
+        let opened = reopen(path.path()).await;
+        assert!(!opened.is_new);
+        assert_eq!(opened.identity, IDENTITY, "the identity is kept");
+        let store = Store::open(opened.restored, Retention::default(), Box::new(opened.dir)).expect("a thread");
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.revision(), Revision(103));
+        let record = snapshot.get(b"a").expect("kept");
+        assert_eq!((record.create_revision.0, record.mod_revision.0, record.version), (101, 102, 2));
+        assert!(snapshot.has_history(&KeyRange::single("a".into()), Revision(103)));
+        assert!(!snapshot.has_history(&KeyRange::single("a".into()), Revision(102)));
+        assert!(!snapshot.has_history(&KeyRange::single("b".into()), Revision(103)), "the deletion is remembered");
+        assert!(snapshot.has_history(&KeyRange::single("c".into()), Revision(101)), "nothing happened there");
+        let revoked = store.submit(|writer| writer.lease_revoke(LeaseId(7))).await.expect("durable");
+        assert!(revoked.is_ok() && store.snapshot().is_empty());
+    }
+
+    /// The sequencer closes the file a moment after the last handle on the store is gone.
+    async fn reopen(path: &Path) -> Opened {
+        loop {
+            match DataDir::open(path, Revision(1), Identity { cluster_id: 1, member_id: 1, raft_term: 2 }) {
+                Ok(opened) => return opened,
+                Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_refused_and_left_alone() {
+        let path = tempfile::tempdir().expect("a directory");
+        std::fs::write(path.path().join(FILE), "not a database").expect("written");
+        let error = DataDir::open(path.path(), Revision(1), IDENTITY).expect_err("refused");
+        assert!(matches!(error, OpenError::Damaged { .. } | OpenError::Directory { .. }), "{error}");
+        assert_eq!(std::fs::read(path.path().join(FILE)).expect("there"), b"not a database");
+    }
+}
