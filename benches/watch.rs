@@ -1,0 +1,78 @@
+//! Cost of a commit for the watchers: fan-out to in-process sessions, up to the bytes that would be written.
+//!
+//! Run with `cargo bench --bench watch`. An element is one event delivered to one watcher.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use confcast::store::{LeaseId, Origin, Revision, Store};
+use confcast::watch::{Create, Hub, Message, Session};
+use confcast::wire::Identity;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const IDENTITY: Identity = Identity { cluster_id: 1 << 60, member_id: 1 << 61, raft_term: 2 };
+
+fn sessions(hub: &Hub, count: usize) -> Vec<Session> {
+    let create = Create { key: "/apisix/".into(), range_end: "/apisix0".into(), ..Create::default() };
+    let mut sessions: Vec<_> = (0..count).map(|_| hub.session()).collect();
+    for session in &mut sessions {
+        session.create(create.clone());
+        drain(session, |_| 0);
+    }
+    sessions
+}
+
+/// Polls until there is no more, and returns how many bytes `write` says it made.
+fn drain(session: &mut Session, write: impl Fn(&Message) -> usize) -> usize {
+    let mut context = Context::from_waker(Waker::noop());
+    let mut written = 0;
+    while let Poll::Ready(message) = session.poll_next(&mut context) {
+        written += write(&message);
+    }
+    written
+}
+
+fn fan_out(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let store = Store::in_memory(Revision(1)).expect("a thread");
+    let hub = Hub::new(store.clone());
+    let commit = || {
+        let change = store.submit(|writer| {
+            let mut transaction = writer.begin();
+            let value = Bytes::from(vec![b'x'; 1024]);
+            transaction.put("/apisix/routes/1".into(), value, LeaseId::NONE, Origin::Source);
+            writer.commit(transaction)
+        });
+        let revision = runtime.block_on(change).expect("memory does not fail");
+        hub.wake(&store.snapshot(), revision);
+    };
+    let mut group = c.benchmark_group("fan_out");
+    for count in [100, 1_000, 10_000] {
+        let mut sessions = sessions(&hub, count);
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(BenchmarkId::new("json", count), |b| {
+            b.iter(|| {
+                commit();
+                let line = |message: &Message| black_box(message.json_line(&IDENTITY)).len();
+                sessions.iter_mut().map(|session| drain(session, line)).sum::<usize>()
+            });
+        });
+        group.bench_function(BenchmarkId::new("grpc", count), |b| {
+            let write = |message: &Message| {
+                let mut head = Vec::with_capacity(64);
+                let events = message.put_proto(&IDENTITY, &mut head);
+                black_box(&head).len() + black_box(events).map_or(0, |events| events.len())
+            };
+            b.iter(|| {
+                commit();
+                sessions.iter_mut().map(|session| drain(session, write)).sum::<usize>()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, fan_out);
+criterion_main!(benches);
