@@ -5,7 +5,13 @@
 
 pub mod apisix;
 pub mod envoy;
+pub mod gateway;
+pub mod pb;
 pub mod persist;
+pub mod readiness;
+pub mod rpc;
+pub mod serve;
 pub mod store;
+pub mod telemetry;
 pub mod watch;
 pub mod wire;

@@ -1,0 +1,160 @@
+//! Requests in JSON: everything that one of etcd's gateways accepts is accepted here.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
+
+use crate::rpc::EtcdError;
+
+/// Reads a message. An empty body is an empty message, and what follows the first object is ignored.
+pub fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, EtcdError> {
+    match serde_json::Deserializer::from_slice(body).into_iter::<Value>().next() {
+        None => Ok(T::default()),
+        Some(Ok(value)) => from_value(value),
+        Some(Err(error)) => Err(EtcdError::malformed(error)),
+    }
+}
+
+/// Reads a message from its JSON value.
+pub fn from_value<T: DeserializeOwned + Default>(value: Value) -> Result<T, EtcdError> {
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    serde_json::from_value(lenient(value)).map_err(EtcdError::malformed)
+}
+
+/// Brings what is accepted beyond proto3 JSON into its form: absent fields given as `null`, integers written as
+/// `1.0` or `1e3`, which Lua does with large ones, and white space in a number or in base64.
+fn lenient(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(fields.map(|(name, value)| (name, lenient(value))).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(lenient).collect()),
+        Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
+        Value::String(text) if text.contains(char::is_whitespace) => {
+            Value::String(text.chars().filter(|c| !c.is_whitespace()).collect())
+        }
+        other => other,
+    }
+}
+
+/// The integer that a floating-point number stands for.
+#[expect(clippy::cast_possible_truncation, clippy::float_cmp, reason = "checked to be whole and in range")]
+fn whole(number: &Number) -> Option<Number> {
+    let value = number.as_f64().filter(|_| number.is_f64())?;
+    // 2^63 as a floating-point number; integers that large lose digits anyway.
+    (value.trunc() == value && value.abs() < 9_223_372_036_854_775_808.0).then(|| (value as i64).into())
+}
+
+/// Takes JSON messages out of the bytes of a request that goes on: one after the other, with or without newlines.
+#[derive(Debug)]
+pub struct Messages {
+    buffer: Vec<u8>,
+    limit: usize,
+}
+
+impl Messages {
+    /// For messages of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: Vec::new(), limit }
+    }
+
+    /// Adds bytes as they came.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, if there is one.
+    pub fn take<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
+        let value = values.next();
+        let read = values.byte_offset();
+        match value {
+            None => Ok(None),
+            Some(Ok(value)) => {
+                self.buffer.drain(..read);
+                from_value(value).map(Some)
+            }
+            Some(Err(error)) if error.is_eof() && self.buffer.len() <= self.limit => Ok(None),
+            Some(Err(error)) if error.is_eof() => Err(EtcdError::message_too_large(self.buffer.len(), self.limit)),
+            Some(Err(error)) => Err(EtcdError::malformed(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb::etcdserverpb::{PutRequest, RangeRequest, TxnRequest, WatchRequest};
+
+    fn range(body: &str) -> Result<RangeRequest, String> {
+        read(body.as_bytes()).map_err(|error| error.text().to_owned())
+    }
+
+    #[test]
+    fn accepts_what_any_gateway_accepts() {
+        let key = |body: &str| range(body).expect(body).key;
+        for body in [
+            r#"{"key":"YT8+"}"#,
+            r#"{"key":"YT8-"}"#,
+            " {\"key\":\"YT\\n8+\"} ",
+            r#"{"key":"YT8+","unknown":[1]}"#,
+            r#"{"key":"YT8+","revision":null}"#,
+            r#"{"key":"YT8+"} trailing"#,
+        ] {
+            assert_eq!(key(body), "a?>", "{body}");
+        }
+        assert_eq!(key(r#"{"key":"YQ"}"#), "a", "without padding");
+        assert_eq!(key(""), "");
+        assert_eq!(key("null"), "");
+        let revision = |text: &str| range(&format!(r#"{{"revision":{text}}}"#)).expect(text).revision;
+        for text in ["15", "\"15\"", "15.0", "1.5e1", "\" 15\""] {
+            assert_eq!(revision(text), 15, "{text}");
+        }
+        assert_eq!(revision("1.7e13"), 17_000_000_000_000);
+        for body in [r#"{"range_end":"YQ==","sort_order":"DESCEND"}"#, r#"{"rangeEnd":"YQ==","sortOrder":2}"#] {
+            let request = range(body).expect(body);
+            assert_eq!((request.range_end.as_ref(), request.sort_order), (b"a".as_ref(), 2));
+        }
+        let txn: TxnRequest = read(
+            br#"{"compare":[{"key":"YQ==","target":"MOD","result":"EQUAL","mod_revision":5}],
+                "success":[{"requestPut":{"key":"YQ==","value":"Yg==","lease":"7"}}]}"#,
+        )
+        .expect("as APISIX writes it");
+        assert_eq!((txn.compare.len(), txn.success.len()), (1, 1));
+        assert!(txn.success[0].request.is_some());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_message() {
+        for body in ["{", "[]", "5", r#"{"key":5}"#, r#"{"revision":"x"}"#, r#"{"revision":1.5}"#, r#"{"key":"*"}"#] {
+            assert!(range(body).is_err(), "{body}");
+        }
+        assert!(read::<PutRequest>(br#"{"key":"YQ==","value":{}}"#).is_err());
+    }
+
+    #[test]
+    fn messages_of_a_stream() {
+        let wire = br#"{"create_request":{"key":"YQ=="}}{"cancel_request":{"watch_id":3}}
+            {"progress_request":{}}"#;
+        for size in [1, 7, 1000] {
+            let mut messages = Messages::new(1000);
+            let mut seen = 0;
+            for piece in wire.chunks(size) {
+                messages.feed(piece);
+                while let Some(request) = messages.take::<WatchRequest>().expect("well formed") {
+                    assert!(request.request_union.is_some());
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, 3, "in pieces of {size}");
+        }
+        let mut messages = Messages::new(10);
+        messages.feed(b"{\"create_request\":{");
+        assert!(messages.take::<WatchRequest>().is_err(), "above the limit");
+        let mut messages = Messages::new(10);
+        messages.feed(b"}");
+        assert!(messages.take::<WatchRequest>().is_err());
+    }
+}

@@ -1,0 +1,279 @@
+//! The KV service: Put, `DeleteRange`, Txn, Compact, and the forms of Range that are part of a transaction.
+
+use std::sync::Arc;
+
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::node::{MAX_REQUEST, Node};
+use super::status::EtcdError;
+use crate::pb::etcdserverpb::kv_server::Kv;
+use crate::pb::etcdserverpb::range_request::{SortOrder, SortTarget as WireTarget};
+use crate::pb::etcdserverpb::request_op::Request as WireOp;
+use crate::pb::etcdserverpb::response_op::Response as WireResult;
+use crate::pb::etcdserverpb::{
+    CompactionRequest, CompactionResponse, Compare as WireCompare, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare,
+};
+use crate::pb::mvccpb::KeyValue;
+use crate::store::ops::txn::{Relation, Target};
+use crate::store::ops::{
+    Compare, DeleteRange, Op, OpError, OpResult, Put, Range, RangeResult, Sort, SortTarget, Txn, TxnResult,
+};
+use crate::store::{KeyRange, LeaseId, Record, Revision};
+
+impl Node {
+    /// Reads keys.
+    pub fn range(&self, request: &RangeRequest) -> Result<(RangeResult, Revision), EtcdError> {
+        let snapshot = self.read()?;
+        let range = read_range(request)?;
+        let result = range.read(snapshot.at(Revision(request.revision))?);
+        Ok((result, snapshot.revision()))
+    }
+
+    /// Puts a key.
+    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, EtcdError> {
+        check_size(&request)?;
+        let prev_kv = request.prev_kv;
+        let put = read_put(&request);
+        let (previous, revision) = self.change(move |writer| writer.put(&put)).await?;
+        Ok(put_response(self.header(revision), previous.as_deref(), prev_kv))
+    }
+
+    /// Deletes keys.
+    pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, EtcdError> {
+        let prev_kv = request.prev_kv;
+        let delete = read_delete(request)?;
+        let (deleted, revision) = self.change(move |writer| writer.delete_range(&delete)).await?;
+        Ok(delete_response(self.header(revision), &deleted, prev_kv))
+    }
+
+    /// Runs a transaction.
+    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
+        check_size(&request)?;
+        let txn = read_txn(&request)?;
+        txn.check()?;
+        let (result, revision) = if txn.is_read_only() {
+            let snapshot = self.read()?;
+            (txn.read(&snapshot)?, snapshot.revision())
+        } else {
+            self.change(move |writer| writer.txn(&txn)).await?
+        };
+        Ok(TxnResponse { header: self.header(revision), ..txn_response(&request, result, revision) })
+    }
+
+    /// Gives up history.
+    pub async fn compact(&self, request: CompactionRequest) -> Result<CompactionResponse, EtcdError> {
+        let ((), revision) = self.change(move |writer| writer.compact_to(Revision(request.revision))).await?;
+        Ok(CompactionResponse { header: self.header(revision) })
+    }
+}
+
+#[tonic::async_trait]
+impl Kv for Node {
+    async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
+        // The port answers this call itself from shared bytes; this is for those who mount the service elsewhere.
+        let request = request.into_inner();
+        let (result, revision) = Self::range(self, &request)?;
+        Ok(Response::new(RangeResponse { header: self.header(revision), ..range_response(&result) }))
+    }
+
+    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
+        Ok(Response::new(Self::put(self, request.into_inner()).await?))
+    }
+
+    async fn delete_range(
+        &self,
+        request: Request<DeleteRangeRequest>,
+    ) -> Result<Response<DeleteRangeResponse>, Status> {
+        Ok(Response::new(Self::delete_range(self, request.into_inner()).await?))
+    }
+
+    async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
+        Ok(Response::new(Self::txn(self, request.into_inner()).await?))
+    }
+
+    async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
+        Ok(Response::new(Self::compact(self, request.into_inner()).await?))
+    }
+}
+
+fn check_size(request: &impl Message) -> Result<(), EtcdError> {
+    if request.encoded_len() > MAX_REQUEST { Err(EtcdError::too_large()) } else { Ok(()) }
+}
+
+fn read_range(request: &RangeRequest) -> Result<Range, EtcdError> {
+    if request.key.is_empty() {
+        return Err(OpError::EmptyKey.into());
+    }
+    let invalid = |_| EtcdError::new(tonic::Code::InvalidArgument, "etcdserver: invalid sort option");
+    let order = SortOrder::try_from(request.sort_order).map_err(invalid)?;
+    let target = match WireTarget::try_from(request.sort_target).map_err(invalid)? {
+        WireTarget::Key => SortTarget::Key,
+        WireTarget::Version => SortTarget::Version,
+        WireTarget::Create => SortTarget::Create,
+        WireTarget::Mod => SortTarget::Mod,
+        WireTarget::Value => SortTarget::Value,
+    };
+    // Keys come in ascending order anyway.
+    let sort = (order != SortOrder::None || target != SortTarget::Key).then_some(Sort {
+        target,
+        descending: order == SortOrder::Descend,
+        explicit: order != SortOrder::None,
+    });
+    Ok(Range {
+        range: KeyRange::from_wire(request.key.clone(), request.range_end.clone()),
+        limit: request.limit,
+        sort,
+        min_mod: Revision(request.min_mod_revision),
+        max_mod: Revision(request.max_mod_revision),
+        min_create: Revision(request.min_create_revision),
+        max_create: Revision(request.max_create_revision),
+        keys_only: request.keys_only,
+        count_only: request.count_only,
+    })
+}
+
+fn read_put(request: &PutRequest) -> Put {
+    Put {
+        key: owned(&request.key),
+        value: owned(&request.value),
+        lease: LeaseId(request.lease),
+        ignore_value: request.ignore_value,
+        ignore_lease: request.ignore_lease,
+    }
+}
+
+/// A copy of just these bytes: what a decoder returns is a slice of the whole request, which a stored value would keep.
+fn owned(bytes: &bytes::Bytes) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(bytes)
+}
+
+fn read_delete(request: DeleteRangeRequest) -> Result<DeleteRange, EtcdError> {
+    if request.key.is_empty() {
+        return Err(OpError::EmptyKey.into());
+    }
+    Ok(DeleteRange { range: KeyRange::from_wire(request.key, request.range_end) })
+}
+
+fn read_txn(request: &TxnRequest) -> Result<Txn, EtcdError> {
+    let ops = |ops: &[RequestOp]| ops.iter().map(read_op).collect::<Result<Vec<_>, _>>();
+    Ok(Txn {
+        compare: request.compare.iter().map(read_compare).collect::<Result<_, _>>()?,
+        success: ops(&request.success)?,
+        failure: ops(&request.failure)?,
+    })
+}
+
+fn read_op(op: &RequestOp) -> Result<Op, EtcdError> {
+    Ok(match op.request.as_ref().ok_or(OpError::KeyNotFound)? {
+        WireOp::RequestRange(range) => Op::Range(read_range(range)?, Revision(range.revision)),
+        WireOp::RequestPut(put) => Op::Put(read_put(put)),
+        WireOp::RequestDeleteRange(delete) => Op::DeleteRange(read_delete(delete.clone())?),
+        WireOp::RequestTxn(txn) => Op::Txn(read_txn(txn)?),
+    })
+}
+
+fn read_compare(compare: &WireCompare) -> Result<Compare, EtcdError> {
+    if compare.key.is_empty() {
+        return Err(OpError::EmptyKey.into());
+    }
+    let relation = match compare.result() {
+        compare::CompareResult::Equal => Relation::Equal,
+        compare::CompareResult::Greater => Relation::Greater,
+        compare::CompareResult::Less => Relation::Less,
+        compare::CompareResult::NotEqual => Relation::NotEqual,
+    };
+    // A number given for another field than the target counts as zero, as in etcd.
+    let union = compare.target_union.as_ref();
+    let target = match compare.target() {
+        compare::CompareTarget::Version => Target::Version(match union {
+            Some(compare::TargetUnion::Version(version)) => *version,
+            _ => 0,
+        }),
+        compare::CompareTarget::Create => Target::Create(Revision(match union {
+            Some(compare::TargetUnion::CreateRevision(revision)) => *revision,
+            _ => 0,
+        })),
+        compare::CompareTarget::Mod => Target::Mod(Revision(match union {
+            Some(compare::TargetUnion::ModRevision(revision)) => *revision,
+            _ => 0,
+        })),
+        compare::CompareTarget::Lease => Target::Lease(LeaseId(match union {
+            Some(compare::TargetUnion::Lease(lease)) => *lease,
+            _ => 0,
+        })),
+        compare::CompareTarget::Value => Target::Value(match union {
+            Some(compare::TargetUnion::Value(value)) => value.clone(),
+            _ => bytes::Bytes::new(),
+        }),
+    };
+    Ok(Compare { range: KeyRange::from_wire(compare.key.clone(), compare.range_end.clone()), relation, target })
+}
+
+fn pair(record: &Record) -> KeyValue {
+    KeyValue {
+        key: record.key.clone(),
+        create_revision: record.create_revision.0,
+        mod_revision: record.mod_revision.0,
+        version: record.version,
+        value: record.value.clone(),
+        lease: record.lease.0,
+    }
+}
+
+fn range_response(result: &RangeResult) -> RangeResponse {
+    let keys_only = result.keys_only;
+    let value = |mut pair: KeyValue| {
+        if keys_only {
+            pair.value.clear();
+        }
+        pair
+    };
+    RangeResponse {
+        header: None,
+        kvs: result.records.iter().map(|record| value(pair(record))).collect(),
+        more: result.more,
+        count: i64::try_from(result.count).unwrap_or(i64::MAX),
+    }
+}
+
+fn put_response(header: Option<ResponseHeader>, previous: Option<&Record>, prev_kv: bool) -> PutResponse {
+    PutResponse { header, prev_kv: previous.filter(|_| prev_kv).map(pair) }
+}
+
+fn delete_response(header: Option<ResponseHeader>, deleted: &[Arc<Record>], prev_kv: bool) -> DeleteRangeResponse {
+    DeleteRangeResponse {
+        header,
+        deleted: i64::try_from(deleted.len()).unwrap_or(i64::MAX),
+        prev_kvs: deleted.iter().filter(|_| prev_kv).map(|record| pair(record)).collect(),
+    }
+}
+
+/// The response to a transaction, apart from its header. Responses inside have headers with nothing but the revision,
+/// and inner transactions an empty one, as etcd's have.
+fn txn_response(request: &TxnRequest, result: TxnResult, revision: Revision) -> TxnResponse {
+    let ops = if result.succeeded { &request.success } else { &request.failure };
+    let inner = Some(ResponseHeader { revision: revision.0, ..ResponseHeader::default() });
+    let responses = ops.iter().zip(result.results).map(|(op, result)| {
+        let response = match (op.request.as_ref(), result) {
+            (_, OpResult::Range(result)) => {
+                WireResult::ResponseRange(RangeResponse { header: inner, ..range_response(&result) })
+            }
+            (Some(WireOp::RequestPut(put)), OpResult::Put(previous)) => {
+                WireResult::ResponsePut(put_response(inner, previous.as_deref(), put.prev_kv))
+            }
+            (Some(WireOp::RequestDeleteRange(delete)), OpResult::DeleteRange(deleted)) => {
+                WireResult::ResponseDeleteRange(delete_response(inner, &deleted, delete.prev_kv))
+            }
+            (Some(WireOp::RequestTxn(txn)), OpResult::Txn(result)) => {
+                let header = Some(ResponseHeader::default());
+                WireResult::ResponseTxn(TxnResponse { header, ..txn_response(txn, result, revision) })
+            }
+            // Results come in the order of the operations.
+            _ => return ResponseOp::default(),
+        };
+        ResponseOp { response: Some(response) }
+    });
+    TxnResponse { header: None, succeeded: result.succeeded, responses: responses.collect() }
+}

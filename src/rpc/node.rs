@@ -1,0 +1,76 @@
+//! What every call needs.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::status::EtcdError;
+use crate::pb::etcdserverpb::ResponseHeader;
+use crate::readiness::Readiness;
+use crate::store::{Revision, Snapshot, Store, Writer};
+use crate::watch::Hub;
+use crate::wire::Identity;
+
+/// Version that the server says it is: of the API that it speaks, as clients compare it. Plain numbers, as some of
+/// them parse nothing else.
+pub const ETCD_VERSION: &str = "3.5.21";
+
+/// Version of the cluster, as `apisix init_etcd` reads it.
+pub const CLUSTER_VERSION: &str = "3.5.0";
+
+/// Largest request in bytes: etcd's default.
+pub const MAX_REQUEST: usize = 1_572_864;
+
+/// Largest message in bytes on the wire: etcd's room for what surrounds a request.
+pub const MAX_MESSAGE: usize = MAX_REQUEST + (512 << 10);
+
+/// The server as its calls see it. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The store.
+    pub store: Store,
+    /// Where watchers meet the store.
+    pub hub: Arc<Hub>,
+    /// What response headers say.
+    pub identity: Identity,
+    /// Whether there is anything to serve.
+    pub readiness: Readiness,
+    /// Cancelled when watch streams are to end.
+    pub stopping: CancellationToken,
+    /// URL under which clients reach the server, given out in the member list.
+    pub client_url: Arc<str>,
+}
+
+impl Node {
+    /// The state to answer a read from.
+    pub fn read(&self) -> Result<Arc<Snapshot>, EtcdError> {
+        if self.readiness.is_loaded() {
+            return Ok(self.store.snapshot());
+        }
+        let waiting_for = self.readiness.missing().map_or_else(String::new, |(what, _)| what);
+        Err(EtcdError::not_loaded(&waiting_for))
+    }
+
+    /// Runs a change and returns its result with the revision after it.
+    pub(super) async fn change<R, E, F>(&self, change: F) -> Result<(R, Revision), EtcdError>
+    where
+        F: FnOnce(&mut Writer) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: Into<EtcdError> + Send + 'static,
+    {
+        let run = |writer: &mut Writer| change(writer).map(|result| (result, writer.snapshot().revision()));
+        self.store.submit(run).await?.map_err(Into::into)
+    }
+
+    /// The header of a response at `revision`.
+    #[expect(clippy::unnecessary_wraps, reason = "the type of the field in every response")]
+    pub(super) fn header(&self, revision: Revision) -> Option<ResponseHeader> {
+        let Identity { cluster_id, member_id, raft_term } = self.identity;
+        Some(ResponseHeader { cluster_id, member_id, revision: revision.0, raft_term })
+    }
+
+    /// The header of a response at the current revision.
+    pub(super) fn header_now(&self) -> Option<ResponseHeader> {
+        self.header(self.store.snapshot().revision())
+    }
+}

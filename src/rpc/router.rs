@@ -1,0 +1,71 @@
+//! Which call a gRPC request is for.
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use prost::Message;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use super::node::{MAX_MESSAGE, Node};
+use super::status::EtcdError;
+use super::{range, watch};
+use crate::pb::etcdserverpb::RangeRequest;
+use crate::pb::etcdserverpb::auth_server::AuthServer;
+use crate::pb::etcdserverpb::cluster_server::ClusterServer;
+use crate::pb::etcdserverpb::kv_server::KvServer;
+use crate::pb::etcdserverpb::lease_server::LeaseServer;
+use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::serve::body::AppBody;
+use crate::serve::grpc::{self, Messages, PREFIX};
+
+/// The gRPC side of the port.
+#[derive(Clone, Debug)]
+pub struct Router {
+    node: Node,
+    routes: axum::Router,
+}
+
+impl Router {
+    /// All services of `node`, and gRPC's own health service.
+    pub fn new(node: Node) -> Self {
+        let (health, health_service) = tonic_health::server::health_reporter();
+        // The whole server is meant by the empty name, which is serving from the start.
+        drop(health);
+        let routes = Routes::new(KvServer::new(node.clone()).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(LeaseServer::new(node.clone()))
+            .add_service(ClusterServer::new(node.clone()))
+            .add_service(MaintenanceServer::new(node.clone()))
+            .add_service(AuthServer::new(node.clone()))
+            .add_service(health_service)
+            .into_axum_router();
+        Self { node, routes }
+    }
+
+    /// Answers a gRPC request.
+    pub async fn call(&self, request: Request<Incoming>) -> Response<AppBody> {
+        match request.uri().path() {
+            "/etcdserverpb.Watch/Watch" => watch::watch(&self.node, request),
+            "/etcdserverpb.KV/Range" => match self.range(request).await {
+                Ok(response) => response,
+                Err(error) => grpc::error(&error),
+            },
+            _ => {
+                let Ok(response) = self.routes.clone().oneshot(request).await;
+                response.map(AppBody::Other)
+            }
+        }
+    }
+
+    async fn range(&self, request: Request<Incoming>) -> Result<Response<AppBody>, EtcdError> {
+        let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
+        let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
+        let mut messages = Messages::new(MAX_MESSAGE);
+        messages.feed(&body);
+        let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
+        let request = RangeRequest::decode(message)
+            .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
+        let (result, revision) = self.node.range(&request)?;
+        Ok(grpc::unary(range::proto(&self.node.identity, &result, revision)))
+    }
+}

@@ -1,0 +1,142 @@
+//! The Watch service over gRPC: a body that reads requests and writes events, without a task or a buffer of its own.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use prost::Message as _;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::node::{MAX_MESSAGE, Node};
+use super::status::EtcdError;
+use crate::pb::etcdserverpb::WatchRequest;
+use crate::pb::etcdserverpb::watch_create_request::FilterType;
+use crate::pb::etcdserverpb::watch_request::RequestUnion;
+use crate::serve::body::{AppBody, Stream};
+use crate::serve::grpc::{self, Messages};
+use crate::serve::rope::Rope;
+use crate::watch::{Create, Message, Session, WatchId};
+use crate::wire::Identity;
+
+/// Messages are packed into one piece up to about this many bytes, so that a stream with many events needs few writes.
+const PACK: usize = 16 << 10;
+
+/// Starts a watch stream.
+pub fn watch(node: &Node, request: Request<Incoming>) -> Response<AppBody> {
+    if let Err(error) = node.read() {
+        return grpc::error(&error);
+    }
+    grpc::answer(AppBody::stream(WatchBody {
+        requests: Some(request.into_body()),
+        messages: Messages::new(MAX_MESSAGE),
+        session: node.hub.session(),
+        identity: node.identity,
+        stopping: Box::pin(node.stopping.clone().cancelled_owned()),
+        head: Vec::new(),
+        ended: false,
+    }))
+}
+
+/// Does what a request asks for.
+pub fn apply(session: &mut Session, request: WatchRequest) {
+    match request.request_union {
+        Some(RequestUnion::CreateRequest(create)) => {
+            let filters: Vec<_> = create.filters().collect();
+            session.create(Create {
+                // Copies, as a watcher outlives the request by far.
+                key: Bytes::copy_from_slice(&create.key),
+                range_end: Bytes::copy_from_slice(&create.range_end),
+                start_revision: create.start_revision,
+                watch_id: create.watch_id,
+                no_put: filters.contains(&FilterType::Noput),
+                no_delete: filters.contains(&FilterType::Nodelete),
+                prev_kv: create.prev_kv,
+                progress_notify: create.progress_notify,
+            });
+        }
+        Some(RequestUnion::CancelRequest(cancel)) => session.cancel(WatchId(cancel.watch_id)),
+        Some(RequestUnion::ProgressRequest(_)) => session.request_progress(),
+        // etcd ignores what it does not know.
+        None => {}
+    }
+}
+
+struct WatchBody {
+    /// None once the client has said all it wants to say, which does not end the watch.
+    requests: Option<Incoming>,
+    messages: Messages,
+    session: Session,
+    identity: Identity,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Where heads are put together, kept for its allocation.
+    head: Vec<u8>,
+    ended: bool,
+}
+
+impl WatchBody {
+    /// Reads requests until there is an answer to be sent or nothing more to read.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<(), EtcdError> {
+        while !self.session.has_answers() {
+            if let Some(message) = self.messages.take()? {
+                let request = WatchRequest::decode(message)
+                    .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
+                apply(&mut self.session, request);
+                continue;
+            }
+            let Some(requests) = &mut self.requests else { return Ok(()) };
+            match Pin::new(requests).poll_frame(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.messages.feed(data);
+                    }
+                }
+                // An end, and an error of the connection, which ends the response as well.
+                Poll::Ready(None | Some(Err(_))) => self.requests = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, rope: &mut Rope, message: &Message) {
+        self.head.clear();
+        let events = message.put_proto(&self.identity, &mut self.head);
+        let length = self.head.len() + events.as_ref().map_or(0, Bytes::len);
+        self.head.splice(0..0, grpc::prefix(length));
+        rope.push_copy(&self.head);
+        if let Some(events) = events {
+            rope.push_shared(events);
+        }
+    }
+
+    fn end(&mut self, error: &EtcdError) -> Poll<Option<Frame<Rope>>> {
+        self.ended = true;
+        Poll::Ready(Some(Frame::trailers(grpc::trailers(Some(error)))))
+    }
+}
+
+impl Stream for WatchBody {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame<Rope>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        if this.stopping.as_mut().poll(cx).is_ready() {
+            return this.end(&EtcdError::stopping());
+        }
+        let mut rope = Rope::default();
+        while rope.len() < PACK {
+            if let Err(error) = this.poll_requests(cx) {
+                return this.end(&error);
+            }
+            match this.session.poll_next(cx) {
+                Poll::Ready(message) => this.push(&mut rope, &message),
+                Poll::Pending => break,
+            }
+        }
+        if rope.is_empty() { Poll::Pending } else { Poll::Ready(Some(Frame::data(rope))) }
+    }
+}
