@@ -3,6 +3,12 @@
 //!
 //! Does no I/O and knows nothing of APISIX.
 
+pub mod any;
+pub mod decode;
+pub mod json;
+pub mod references;
 pub mod resource;
 
+pub use decode::{DecodeError, decode};
+pub use references::references;
 pub use resource::{Resource, ResourceChange, ResourceType};

@@ -13,7 +13,6 @@ use crate::pb::etcdserverpb::{
 
 impl Node {
     /// Lists the members. Clients that keep their endpoints in step replace them by these URLs.
-    #[expect(clippy::unnecessary_wraps, reason = "every call has the same form")]
     pub fn member_list(&self, _: MemberListRequest) -> Result<MemberListResponse, EtcdError> {
         let url = self.client_url.to_string();
         let member = Member {

@@ -10,12 +10,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use prost::Message;
-use prost_types::{FileDescriptorProto, FileDescriptorSet};
+use prost_types::field_descriptor_proto::{Label, Type};
+use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 use super::Files;
 
 /// Files that a configuration may hold messages of, by the beginning of their name. What they import comes along.
-const WANTED: [&str; 14] = [
+const WANTED: [&str; 12] = [
     "envoy/service/discovery/v3/discovery.proto",
     "envoy/config/bootstrap/v3/",
     "envoy/config/cluster/v3/",
@@ -25,8 +26,6 @@ const WANTED: [&str; 14] = [
     "envoy/config/trace/v3/",
     "envoy/admin/v3/config_dump",
     "envoy/extensions/",
-    "xds/type/v3/typed_struct.proto",
-    "udpa/type/v1/typed_struct.proto",
     "google/protobuf/struct.proto",
     "google/protobuf/wrappers.proto",
     "google/protobuf/empty.proto",
@@ -44,9 +43,39 @@ pub(super) fn generate() -> Result<Files> {
     for name in by_name.keys().filter(|name| WANTED.iter().any(|prefix| name.starts_with(prefix))) {
         collect(name, &by_name, &mut wanted, &mut ordered);
     }
-    let file = ordered.into_iter().map(|file| FileDescriptorProto { source_code_info: None, ..file }).collect();
+    let mut file: Vec<_> =
+        ordered.into_iter().map(|file| FileDescriptorProto { source_code_info: None, ..file }).collect();
+    file.push(typed_struct());
     let set = FileDescriptorSet { file };
     Ok(Files::from([("src/envoy/descriptors.binpb".into(), set.encode_to_vec())]))
+}
+
+/// The file of `xds.type.v3.TypedStruct`, which the crate has not: a message of a type that is not known.
+fn typed_struct() -> FileDescriptorProto {
+    let field = |name: &str, number, kind: Type, type_name: Option<&str>| FieldDescriptorProto {
+        name: Some(name.into()),
+        number: Some(number),
+        label: Some(Label::Optional.into()),
+        r#type: Some(kind.into()),
+        type_name: type_name.map(Into::into),
+        ..FieldDescriptorProto::default()
+    };
+    let message = DescriptorProto {
+        name: Some("TypedStruct".into()),
+        field: vec![
+            field("type_url", 1, Type::String, None),
+            field("value", 2, Type::Message, Some(".google.protobuf.Struct")),
+        ],
+        ..DescriptorProto::default()
+    };
+    FileDescriptorProto {
+        name: Some("xds/type/v3/typed_struct.proto".into()),
+        package: Some("xds.type.v3".into()),
+        dependency: vec!["google/protobuf/struct.proto".into()],
+        message_type: vec![message],
+        syntax: Some("proto3".into()),
+        ..FileDescriptorProto::default()
+    }
 }
 
 /// Adds a file after those that it imports.

@@ -1,0 +1,182 @@
+//! A view: the way of a source's configuration into the store.
+//!
+//! Takes the changes of resources that a source reports, has them translated, and commits what became different: one
+//! push of the control plane, which comes as several responses, becomes one commit and one revision. Nothing is
+//! committed while the source still waits for something that was referred to, so that no client ever sees a route
+//! without its upstream, or an upstream that lost its endpoints for a moment.
+
+pub mod pace;
+pub mod sink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::SubmitError;
+use crate::translate::{Changes, Report, Translator};
+use crate::xds::{Sync, Update};
+pub use pace::Pace;
+use pace::Pacer;
+pub use sink::Sink;
+
+/// First wait after the store refused a change; doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The way from a source to the store.
+#[derive(Debug)]
+pub struct View {
+    /// Taken out while it works on a blocking thread.
+    translator: Option<Translator>,
+    sink: Sink,
+    pacer: Pacer,
+    /// Whether the store may hold objects that are not the translator's, so that all are to be compared.
+    compare_all: bool,
+    status: watch::Sender<Status>,
+    report: Arc<ArcSwap<Report>>,
+}
+
+/// What a view has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the first complete configuration of the source has been committed.
+    pub loaded: bool,
+    /// Number of APISIX objects.
+    pub objects: usize,
+    /// Number of resources' features that could not be expressed exactly.
+    pub reported: usize,
+}
+
+/// What can happen next.
+enum Event {
+    Update(Option<Update>),
+    Due,
+    Stop,
+}
+
+impl View {
+    /// A view that translates with `translator` into `sink`.
+    pub fn new(translator: Translator, sink: Sink, pace: Pace) -> Self {
+        Self {
+            translator: Some(translator),
+            sink,
+            pacer: Pacer::new(pace),
+            compare_all: true,
+            status: watch::Sender::default(),
+            report: Arc::default(),
+        }
+    }
+
+    /// Follows what the view does.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// What could not be expressed exactly, kept up to date.
+    pub fn report(&self) -> Arc<ArcSwap<Report>> {
+        self.report.clone()
+    }
+
+    /// Commits what `updates` brings until it ends or `token` is cancelled.
+    pub async fn run(mut self, mut updates: mpsc::Receiver<Update>, token: CancellationToken) {
+        let mut retry = RETRY_MIN;
+        loop {
+            let due = self.pacer.due();
+            // All three can be dropped and asked again without a loss.
+            let event = tokio::select! {
+                () = token.cancelled() => Event::Stop,
+                update = updates.recv() => Event::Update(update),
+                () = sleep_until(due) => Event::Due,
+            };
+            match event {
+                Event::Stop | Event::Update(None) => return,
+                Event::Update(Some(update)) => self.take(update),
+                Event::Due => match self.commit().await {
+                    Ok(()) => retry = RETRY_MIN,
+                    Err(error) => {
+                        tracing::error!(
+                            %error,
+                            retry_in = ?retry,
+                            "the new configuration could not be stored; the last good one is still served"
+                        );
+                        self.compare_all = true;
+                        self.pacer.again_at(Instant::now() + retry);
+                        retry = (retry * 2).min(RETRY_MAX);
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, update: Update) {
+        let changed = !update.changes.is_empty();
+        if let Some(translator) = &mut self.translator {
+            for change in update.changes {
+                translator.apply(change);
+            }
+        }
+        let complete = matches!(update.sync, Sync::Complete);
+        let first = !self.status.borrow().loaded;
+        self.pacer.note(changed || (first && complete), complete, Instant::now());
+    }
+
+    /// Translates and commits everything that changed.
+    async fn commit(&mut self) -> Result<(), SubmitError> {
+        self.pacer.done();
+        let (changes, objects, report) = self.translate().await?;
+        if let Some(objects) = objects {
+            self.sink.replace(objects).await?;
+            self.compare_all = false;
+        } else {
+            self.sink.update(changes).await?;
+        }
+        let status = Status { loaded: true, objects: self.objects(), reported: report.entries.len() };
+        log_news(&self.report.load(), &report);
+        self.report.store(Arc::new(report));
+        if self.status.send_replace(status).loaded {
+            return Ok(());
+        }
+        tracing::info!(objects = status.objects, reported = status.reported, "the first complete configuration is served");
+        Ok(())
+    }
+
+    /// Runs the translator on a thread of its own, as a large push takes a while.
+    async fn translate(&mut self) -> Result<(Changes, Option<Vec<crate::apisix::Object>>, Report), SubmitError> {
+        let mut translator = self.translator.take().ok_or(SubmitError::Stopped)?;
+        let compare_all = self.compare_all;
+        let work = move || {
+            let changes = translator.flush();
+            let objects = compare_all.then(|| translator.objects().cloned().collect());
+            let report = translator.report();
+            (translator, (changes, objects, report))
+        };
+        let (translator, result) = tokio::task::spawn_blocking(work).await.map_err(|_| SubmitError::Stopped)?;
+        self.translator = Some(translator);
+        Ok(result)
+    }
+
+    fn objects(&self) -> usize {
+        self.translator.as_ref().map_or(0, |translator| translator.objects().count())
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says once what is newly not expressed exactly.
+fn log_news(old: &Report, new: &Report) {
+    for entry in &new.entries {
+        if old.entries.binary_search(entry).is_err() {
+            let (kind, name) = &entry.resource;
+            tracing::warn!(?kind, name, field = entry.field, fidelity = ?entry.fidelity, reason = entry.reason, effect = entry.effect, "not translated exactly");
+        }
+    }
+}

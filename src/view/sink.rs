@@ -1,0 +1,106 @@
+//! Writes APISIX objects into the store: only what is different, and all of it at one revision.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::apisix::{Object, ObjectKey, placeholders};
+use crate::store::transaction::Transaction;
+use crate::store::{KeyRange, LeaseId, Origin, Revision, Store, SubmitError};
+use crate::translate::Changes;
+
+/// The place in the store that belongs to one source.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    store: Store,
+    prefix: Arc<str>,
+}
+
+impl Sink {
+    /// A sink below `prefix`, which begins with a slash and does not end with one.
+    pub fn new(store: Store, prefix: &str) -> Self {
+        Self { store, prefix: prefix.into() }
+    }
+
+    /// Makes `objects` all that the source has: what is missing is written, what is no longer there is deleted.
+    /// Directory placeholders, without which APISIX does not find the objects, come with the first call.
+    pub async fn replace(&self, objects: Vec<Object>) -> Result<Revision, SubmitError> {
+        let prefix = self.prefix.clone();
+        self.write(move |transaction| {
+            let mut stale: BTreeSet<Bytes> = transaction
+                .view()
+                .range(&KeyRange::prefix(format!("{prefix}/")))
+                .filter(|record| record.origin == Origin::Source)
+                .map(|record| record.key.clone())
+                .collect();
+            for key in placeholders::keys(&prefix) {
+                stale.remove(&key);
+                put(transaction, key, placeholders::VALUE);
+            }
+            for object in &objects {
+                stale.remove(&object.key.etcd_key(&prefix));
+            }
+            put_objects(transaction, &prefix, objects);
+            // In the opposite of make-before-break order.
+            let mut stale: Vec<_> = stale.into_iter().map(|key| (position(&prefix, &key), key)).collect();
+            stale.sort_unstable_by(|a, b| b.cmp(a));
+            for (_, key) in stale {
+                transaction.delete(&key);
+            }
+        })
+        .await
+    }
+
+    /// Writes what changed, deletes what went.
+    pub async fn update(&self, changes: Changes) -> Result<Revision, SubmitError> {
+        let prefix = self.prefix.clone();
+        self.write(move |transaction| {
+            put_objects(transaction, &prefix, changes.puts);
+            for key in changes.deletes {
+                let key = key.etcd_key(&prefix);
+                if transaction.view().get(&key).is_some_and(|record| record.origin == Origin::Source) {
+                    transaction.delete(&key);
+                }
+            }
+        })
+        .await
+    }
+
+    async fn write(
+        &self,
+        change: impl FnOnce(&mut Transaction) + Send + 'static,
+    ) -> Result<Revision, SubmitError> {
+        self.store
+            .submit(move |writer| {
+                let mut transaction = writer.begin();
+                change(&mut transaction);
+                writer.commit(transaction)
+            })
+            .await
+    }
+}
+
+/// Writes objects in make-before-break order, in which a reader that applies events one by one needs them.
+fn put_objects(transaction: &mut Transaction, prefix: &str, mut objects: Vec<Object>) {
+    objects.sort_by(|a, b| a.key.cmp(&b.key));
+    for Object { key, value } in objects {
+        put(transaction, key.etcd_key(prefix), value);
+    }
+}
+
+/// Writes a key unless it is just so already: an object whose content is the same keeps its revision.
+fn put(transaction: &mut Transaction, key: Bytes, value: impl Into<Bytes>) {
+    let value = value.into();
+    let same = |record: &Arc<crate::store::Record>| record.origin == Origin::Source && record.value == value;
+    if !transaction.view().get(&key).is_some_and(same) {
+        transaction.put(key, value, LeaseId::NONE, Origin::Source);
+    }
+}
+
+/// Position of a key's directory in make-before-break order; a directory that is not known comes first.
+fn position(prefix: &str, key: &[u8]) -> Option<ObjectKey> {
+    let (directory, id) = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?.strip_prefix('/')?.split_once('/')?;
+    let kind = crate::apisix::Kind::ALL.into_iter().find(|kind| kind.directory() == directory)?;
+    Some(ObjectKey::new(kind, id))
+}
