@@ -2,6 +2,14 @@
 //!
 //! Knows nothing of Envoy, of the store or of any I/O.
 
+pub mod expr;
 pub mod object;
+pub mod placeholders;
+pub mod route;
+pub mod schema;
+pub mod upstream;
 
+pub use expr::Expr;
 pub use object::{Kind, Object, ObjectKey};
+pub use route::Route;
+pub use upstream::{Node, Upstream};

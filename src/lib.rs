@@ -3,7 +3,12 @@
 //!
 //! `ARCHITECTURE.md` in the repository root is the map of this crate.
 
+pub mod admin;
 pub mod apisix;
+pub mod app;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod config;
 pub mod envoy;
 pub mod gateway;
 pub mod pb;
@@ -13,6 +18,11 @@ pub mod rpc;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+pub mod translate;
+pub mod view;
 pub mod watch;
 pub mod wire;
 pub mod xds;
+
+pub use app::Server;
+pub use config::{Config, Source};

@@ -1,2 +1,7 @@
 //! The `confcast` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    confcast::cli::main()
+}

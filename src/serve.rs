@@ -11,4 +11,4 @@ pub mod rope;
 pub mod sniff;
 
 pub use connection::{Service, Times};
-pub use listener::{bind, serve};
+pub use listener::{Stop, bind, serve};

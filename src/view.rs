@@ -140,7 +140,11 @@ impl View {
         if self.status.send_replace(status).loaded {
             return Ok(());
         }
-        tracing::info!(objects = status.objects, reported = status.reported, "the first complete configuration is served");
+        tracing::info!(
+            objects = status.objects,
+            reported = status.reported,
+            "the first complete configuration is served"
+        );
         Ok(())
     }
 

@@ -2,6 +2,11 @@
 //!
 //! Both report the same [`Update`]s, so that what comes after does not know the difference.
 
+pub mod backoff;
+pub mod config;
+pub mod discovery;
+pub mod driver;
+pub mod engine;
 pub mod files;
 
 use crate::envoy::ResourceChange;

@@ -27,12 +27,22 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts connections until `stop` is cancelled, and runs each as a task of `tasks`. They are asked to end with
-/// `stop`; whoever owns `tasks` decides how long to wait for them.
-pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks: TaskTracker, stop: CancellationToken) {
+/// The end of a port, in steps.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// No new connections.
+    pub accepting: CancellationToken,
+    /// Connections end when their requests are answered.
+    pub requests: CancellationToken,
+    /// Connections end.
+    pub connections: CancellationToken,
+}
+
+/// Accepts connections until it is stopped, and runs each as a task of `tasks`.
+pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks: TaskTracker, stop: Stop) {
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.accepting.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -42,7 +52,9 @@ pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks:
                     continue;
                 }
                 metrics::counter!(crate::telemetry::CONNECTIONS).increment(1);
-                tasks.spawn(connection::run(stream, service.clone(), times, stop.clone()));
+                let run = connection::run(stream, service.clone(), times, stop.requests.clone());
+                let end = stop.connections.clone();
+                tasks.spawn(async move { end.run_until_cancelled(run).await });
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {

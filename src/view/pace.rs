@@ -19,11 +19,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self {
-            quiet: Duration::from_millis(25),
-            most: Duration::from_millis(250),
-            warming: Duration::from_secs(20),
-        }
+        Self { quiet: Duration::from_millis(25), most: Duration::from_millis(250), warming: Duration::from_secs(20) }
     }
 }
 

@@ -36,7 +36,7 @@ impl Sink {
                 .collect();
             for key in placeholders::keys(&prefix) {
                 stale.remove(&key);
-                put(transaction, key, placeholders::VALUE);
+                put(transaction, key, Bytes::from_static(placeholders::VALUE));
             }
             for object in &objects {
                 stale.remove(&object.key.etcd_key(&prefix));
@@ -67,10 +67,7 @@ impl Sink {
         .await
     }
 
-    async fn write(
-        &self,
-        change: impl FnOnce(&mut Transaction) + Send + 'static,
-    ) -> Result<Revision, SubmitError> {
+    async fn write(&self, change: impl FnOnce(&mut Transaction) + Send + 'static) -> Result<Revision, SubmitError> {
         self.store
             .submit(move |writer| {
                 let mut transaction = writer.begin();

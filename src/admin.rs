@@ -1,0 +1,123 @@
+//! The admin port: for operators and their tools, apart from what clients reach.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use metrics::gauge;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::rpc::Node;
+use crate::telemetry;
+use crate::translate::Report;
+use crate::view::Status;
+
+/// What the admin port shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The server.
+    pub node: Node,
+    /// What the source's configuration became; none without a source.
+    pub view: Option<View>,
+    /// Where metrics are recorded; none in a program that has no recorder or one of its own.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// What is shown of a view.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What it has done.
+    pub status: tokio::sync::watch::Receiver<Status>,
+    /// What it could not express.
+    pub report: Arc<ArcSwap<Report>>,
+}
+
+/// Serves the port until `stop` is cancelled.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/", get(index))
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .route("/report", get(report))
+        .route("/metrics", get(metrics))
+        .with_state(admin);
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        tracing::error!(%error, "the admin port has stopped");
+    }
+}
+
+async fn index() -> &'static str {
+    "confcast admin\n\n\
+     /readyz   whether traffic is welcome, and what is waited for if not\n\
+     /livez    whether the process is alive\n\
+     /status   revision, keys, streams and objects\n\
+     /report   what of the source's configuration is not expressed exactly\n\
+     /metrics  for Prometheus\n"
+}
+
+async fn ready(State(admin): State<Admin>) -> Response {
+    match admin.node.readiness.missing() {
+        None => "ok\n".into_response(),
+        Some((what, since)) => {
+            let text = format!("waiting for {what} since {} s\n", since.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let snapshot = admin.node.store.snapshot();
+    let (commits, bytes) = snapshot.log_size();
+    let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
+    let status = json!({
+        "ready": admin.node.readiness.is_ready(),
+        "waiting_for": admin.node.readiness.missing().map(|(what, _)| what),
+        "revision": snapshot.revision().0,
+        "keys": snapshot.len(),
+        "log": {"commits": commits, "bytes": bytes, "from_revision": snapshot.log_start().0},
+        "watch": {
+            "streams": admin.node.hub.streams(),
+            "watchers": admin.node.hub.watchers(),
+            "interests": admin.node.hub.interests(),
+        },
+        "objects": view.objects,
+        "not_exact": view.reported,
+    });
+    Json(status).into_response()
+}
+
+async fn report(State(admin): State<Admin>) -> Response {
+    let report = admin.view.map(|view| view.report.load_full()).unwrap_or_default();
+    Json(report.as_ref()).into_response()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let Some(handle) = &admin.metrics else {
+        return (StatusCode::NOT_FOUND, "this process records no metrics\n").into_response();
+    };
+    // Gauges of what is counted anyway are set when they are looked at.
+    let snapshot = admin.node.store.snapshot();
+    let (commits, bytes) = snapshot.log_size();
+    let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
+    gauge!(telemetry::REVISION).set(snapshot.revision().0 as f64);
+    gauge!(telemetry::KEYS).set(snapshot.len() as f64);
+    gauge!(telemetry::LOG_COMMITS).set(commits as f64);
+    gauge!(telemetry::LOG_BYTES).set(bytes as f64);
+    gauge!(telemetry::WATCH_STREAMS).set(admin.node.hub.streams() as f64);
+    gauge!(telemetry::WATCHERS).set(admin.node.hub.watchers() as f64);
+    gauge!(telemetry::INTERESTS).set(admin.node.hub.interests() as f64);
+    gauge!(telemetry::OBJECTS).set(view.objects as f64);
+    gauge!(telemetry::REPORTED).set(view.reported as f64);
+    gauge!(telemetry::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+}

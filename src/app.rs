@@ -1,0 +1,311 @@
+//! The server as a whole: builds the parts, owns their tasks, and ends them in order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{self, Admin};
+use crate::config::{Config, Source};
+use crate::persist::{DataDir, OpenError};
+use crate::readiness::Readiness;
+use crate::rpc::Node;
+use crate::serve::{self, Service, Stop};
+use crate::store::snapshot::Restored;
+use crate::store::{Journal, MemoryOnly, Revision, Store};
+use crate::translate::Translator;
+use crate::view::{Sink, Status, View};
+use crate::watch::Hub;
+use crate::wire::Identity;
+use crate::xds::config::XdsConfig;
+use crate::xds::{Update, driver, files};
+
+/// Updates of a source that wait for the view. A full queue holds the source back (`backpressure`).
+const UPDATES: usize = 16;
+
+/// How often leases are looked at, as etcd does.
+const LEASE_TICK: Duration = Duration::from_millis(500);
+
+/// The term in response headers, which is never zero and never changes.
+const TERM: u64 = 2;
+
+/// A running server. Dropping it ends it at once; [`shutdown`](Self::shutdown) ends it well.
+#[derive(Debug)]
+pub struct Server {
+    node: Node,
+    address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    status: Option<tokio::sync::watch::Receiver<Status>>,
+    /// The tasks without which the server is none, by name.
+    core: JoinSet<&'static str>,
+    connections: TaskTracker,
+    background: CancellationToken,
+    stop: Stop,
+    drain: Duration,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port could not be opened.
+    #[error("cannot listen on {address}: {source}; is another server there? Choose another with {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data directory could not be used.
+    #[error(transparent)]
+    DataDir(#[from] OpenError),
+    /// The system gave no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A task without which the server is none has ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the {0} has stopped unexpectedly")]
+pub struct CoreEnded(pub &'static str);
+
+impl Server {
+    /// Starts a server.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let (config, opened) = open_store(config).await?;
+        let (store, identity, restored) = opened;
+        let (listener, address) = bind(config.listen, "--listen")?;
+        let admin = config.admin_listen.map(|address| bind(address, "--admin-listen")).transpose()?;
+        let readiness = readiness(&config.source, restored);
+        let client_url = config.client_url.unwrap_or_else(|| format!("http://{address}"));
+        let stop = Stop::default();
+        let node = Node {
+            hub: Arc::new(Hub::new(store.clone())),
+            store,
+            identity,
+            readiness,
+            stopping: CancellationToken::new(),
+            client_url: client_url.into(),
+        };
+        let background = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let mut core = JoinSet::new();
+
+        let (hub, token) = (node.hub.clone(), background.clone());
+        core.spawn(async move {
+            hub.run(token).await;
+            "watch hub"
+        });
+        core.spawn(expire_leases(node.store.clone(), background.clone()));
+
+        let view =
+            start_source(&config.source, &config.prefix, config.pace, config.translate, &node, &background, &mut core);
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = admin {
+            let admin = Admin { node: node.clone(), view: view.clone(), metrics: config.metrics };
+            let token = background.clone();
+            core.spawn(async move {
+                admin::serve(listener, admin, token).await;
+                "admin port"
+            });
+        }
+        let serve = serve::serve(listener, Service::new(node.clone()), config.times, connections.clone(), stop.clone());
+        core.spawn(async move {
+            serve.await;
+            "listener"
+        });
+        let status = view.map(|view| view.status);
+        Ok(Self { node, address, admin_address, status, core, connections, background, stop, drain: config.drain })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators connect.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// The store that is served. A program that embeds the server may write to it and watch it.
+    pub fn store(&self) -> &Store {
+        &self.node.store
+    }
+
+    /// Whether the server is ready.
+    pub fn readiness(&self) -> &Readiness {
+        &self.node.readiness
+    }
+
+    /// Where watchers meet the store.
+    pub fn hub(&self) -> &Hub {
+        &self.node.hub
+    }
+
+    /// What was made of the source's configuration; none without a source.
+    pub fn status(&self) -> Option<Status> {
+        self.status.as_ref().map(|status| *status.borrow())
+    }
+
+    /// Waits until a part without which the server is none has ended, which does not happen by itself.
+    pub async fn failure(&mut self) -> CoreEnded {
+        match self.core.join_next().await {
+            Some(Ok(name)) => CoreEnded(name),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a part of the server has panicked");
+                CoreEnded("server")
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the server: tells probes, takes no new connections, ends watch streams, lets running requests finish, and
+    /// ends what is left after the time for it.
+    pub async fn shutdown(mut self) {
+        self.node.readiness.draining();
+        self.stop.accepting.cancel();
+        self.node.stopping.cancel();
+        self.stop.requests.cancel();
+        self.connections.close();
+        if tokio::time::timeout(self.drain, self.connections.wait()).await.is_err() {
+            tracing::warn!(connections = self.connections.len(), "connections are closed before they have ended");
+            self.stop.connections.cancel();
+            self.connections.wait().await;
+        }
+        self.background.cancel();
+        while self.core.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.accepting.cancel();
+        self.stop.connections.cancel();
+        self.background.cancel();
+    }
+}
+
+fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = serve::bind(address).and_then(|listener| listener.local_addr().map(|address| (listener, address)));
+    bound.map_err(|source| StartError::Listen { address, flag, source })
+}
+
+/// The store with what the data directory holds, and whether that is anything.
+async fn open_store(config: Config) -> Result<(Config, (Store, Identity, bool)), StartError> {
+    let open = move || read_store(&config).map(|opened| (config, opened));
+    // Reads a file, which may be large.
+    tokio::task::spawn_blocking(open).await.map_err(|error| StartError::Thread(std::io::Error::other(error)))?
+}
+
+fn read_store(config: &Config) -> Result<(Store, Identity, bool), StartError> {
+    // The clock is asked once, for a history that continues none.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let first = Revision::from_wall_clock(now);
+    let mut random = rand::rng();
+    let fresh = Identity {
+        cluster_id: random.random_range(1..=u64::MAX),
+        member_id: random.random_range(1..=u64::MAX),
+        raft_term: TERM,
+    };
+    let (restored, journal, identity, is_new): (_, Box<dyn Journal>, _, _) = match &config.data_dir {
+        None => (Restored::empty_at(first), Box::new(MemoryOnly), fresh, true),
+        Some(path) => {
+            let opened = DataDir::open(path, first, fresh)?;
+            (opened.restored, Box::new(opened.dir), opened.identity, opened.is_new)
+        }
+    };
+    let has_configuration =
+        !is_new && restored.records.iter().any(|record| record.origin == crate::store::Origin::Source);
+    let (revision, keys) = (restored.revision, restored.records.len());
+    let store = Store::open(restored, config.retention, journal).map_err(StartError::Thread)?;
+    if !is_new {
+        tracing::info!(%revision, keys, path = %config.data_dir.as_deref().map(PathBuf::from).unwrap_or_default().display(), "continuing from the data directory");
+    }
+    Ok((store, identity, has_configuration))
+}
+
+/// Ready at once if there is nothing to wait for, or something to serve until then.
+fn readiness(source: &Source, restored: bool) -> Readiness {
+    match source {
+        Source::None => Readiness::ready(),
+        _ if restored => Readiness::ready(),
+        Source::Xds(xds) => Readiness::waiting_for(format!("the control plane at {}", xds.servers.join(", "))),
+        Source::XdsFiles(files) => {
+            let paths: Vec<_> = files.paths.iter().map(|path| path.display().to_string()).collect();
+            Readiness::waiting_for(format!("the files in {}", paths.join(", ")))
+        }
+    }
+}
+
+/// Starts the source and the view that follows it.
+fn start_source(
+    source: &Source,
+    prefix: &crate::config::Prefix,
+    pace: crate::view::Pace,
+    options: crate::translate::Options,
+    node: &Node,
+    background: &CancellationToken,
+    core: &mut JoinSet<&'static str>,
+) -> Option<admin::View> {
+    let (sender, updates) = mpsc::channel::<Update>(UPDATES);
+    match source {
+        Source::None => return None,
+        Source::Xds(config) => {
+            let run = driver::run(XdsConfig::clone(config), sender, background.clone());
+            core.spawn(async move {
+                run.await;
+                "xDS source"
+            });
+        }
+        Source::XdsFiles(config) => {
+            let run = files::run(config.clone(), sender, background.clone());
+            core.spawn(async move {
+                run.await;
+                "file source"
+            });
+        }
+    }
+    let view = View::new(Translator::new(options), Sink::new(node.store.clone(), prefix.as_str()), pace);
+    let shown = admin::View { status: view.status(), report: view.report() };
+    let (readiness, mut status) = (node.readiness.clone(), view.status());
+    let token = background.clone();
+    core.spawn(async move {
+        let run = view.run(updates, token);
+        let loaded = async {
+            if status.wait_for(|status| status.loaded).await.is_ok() {
+                readiness.loaded();
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = run => {}
+            () = loaded => {}
+        }
+        "view"
+    });
+    Some(shown)
+}
+
+/// Ends leases whose time is over.
+async fn expire_leases(store: Store, token: CancellationToken) -> &'static str {
+    let mut tick = tokio::time::interval(LEASE_TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = token.cancelled() => return "lease clock",
+            _ = tick.tick() => {}
+        }
+        if let Err(error) = store.submit(crate::store::Writer::expire_leases).await {
+            tracing::error!(%error, "leases could not be ended");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Flags, as they are given.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Broadcasts API-gateway configuration to thousands of Apache APISIX instances through the etcd v3 API.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "\
+Examples:
+  confcast demo                                         a mesh of examples on 127.0.0.1:2379
+  confcast serve --source xds-file --xds-file mesh/     serve Envoy resources from files
+  confcast serve --source xds --xds-server http://istiod.istio-system:15010 \\
+      --xds-node-id 'router~10.0.0.1~gw.default~default.svc.cluster.local'
+  confcast translate mesh/ -o yaml                      see what APISIX would get
+
+Every flag of `serve` can be given as an environment variable CONFCAST_... as well, or in a file with --config.
+Flags come before variables, and these before the file."
+)]
+pub(super) struct Args {
+    /// What to log: a level (error, warn, info, debug, trace), or levels by module as in confcast::xds=debug
+    #[arg(long, global = true, env = "CONFCAST_LOG", default_value = "info", value_name = "LEVELS")]
+    pub(super) log: String,
+    /// Form of the log, which goes to the standard error output
+    #[arg(long, global = true, env = "CONFCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the server
+    Serve(Box<ServeArgs>),
+    /// Serve a small example mesh on 127.0.0.1:2379 and say what to try
+    Demo(DemoArgs),
+    /// Translate Envoy resources in files to APISIX objects and print them
+    Translate(TranslateArgs),
+    /// Check settings and files without starting a server; exits with 0 if all is well
+    Check(Box<ServeArgs>),
+    /// Show what a running server is doing
+    Status(StatusArgs),
+}
+
+/// Settings of a server.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(super) struct ServeArgs {
+    /// File with settings, in TOML: the names are those of the flags, with _ for -
+    #[arg(long, env = "CONFCAST_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Where clients connect, for gRPC and the JSON gateway [default: 127.0.0.1:2379]
+    #[arg(long, env = "CONFCAST_LISTEN", value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// Where metrics, probes and reports are served; "off" for nowhere [default: 127.0.0.1:9379]
+    #[arg(long, env = "CONFCAST_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub(super) admin_listen: Option<String>,
+    /// URL under which clients reach this server, for clients that ask for the members [default: http://LISTEN]
+    #[arg(long, env = "CONFCAST_CLIENT_URL", value_name = "URL")]
+    pub(super) client_url: Option<String>,
+    /// Where the configuration comes from: xds, xds-file or none [default: none]
+    #[arg(long, env = "CONFCAST_SOURCE", value_name = "SOURCE")]
+    pub(super) source: Option<String>,
+    /// Control plane, http:// or https://; repeat for several
+    #[arg(long, env = "CONFCAST_XDS_SERVER", value_name = "URL", value_delimiter = ',')]
+    pub(super) xds_server: Vec<String>,
+    /// File or directory with Envoy resources in JSON or YAML; repeat for several
+    #[arg(long, env = "CONFCAST_XDS_FILE", value_name = "PATH", value_delimiter = ',')]
+    pub(super) xds_file: Vec<PathBuf>,
+    /// Protocol: delta, sotw, or auto for delta with sotw as fallback [default: auto]
+    #[arg(long, env = "CONFCAST_XDS_PROTOCOL", value_name = "PROTOCOL")]
+    pub(super) xds_protocol: Option<String>,
+    /// Id by which the control plane knows this client; Istio: router~IP~NAME.NS~NS.svc.cluster.local
+    #[arg(long, env = "CONFCAST_XDS_NODE_ID", value_name = "ID")]
+    pub(super) xds_node_id: Option<String>,
+    /// Cluster that this client says it belongs to
+    #[arg(long, env = "CONFCAST_XDS_NODE_CLUSTER", value_name = "NAME")]
+    pub(super) xds_node_cluster: Option<String>,
+    /// What this client says about itself, as a JSON object, such as '{"NAMESPACE":"default"}'
+    #[arg(long, env = "CONFCAST_XDS_NODE_METADATA", value_name = "JSON")]
+    pub(super) xds_node_metadata: Option<String>,
+    /// File with the certificates that the control plane's is signed by, in PEM
+    #[arg(long, env = "CONFCAST_XDS_CA", value_name = "FILE")]
+    pub(super) xds_ca: Option<PathBuf>,
+    /// File with this client's certificate, in PEM; needs --xds-key
+    #[arg(long, env = "CONFCAST_XDS_CERT", value_name = "FILE")]
+    pub(super) xds_cert: Option<PathBuf>,
+    /// File with the key of --xds-cert, in PEM
+    #[arg(long, env = "CONFCAST_XDS_KEY", value_name = "FILE")]
+    pub(super) xds_key: Option<PathBuf>,
+    /// Name in the control plane's certificate, if it is not that of the URL
+    #[arg(long, env = "CONFCAST_XDS_SERVER_NAME", value_name = "NAME")]
+    pub(super) xds_server_name: Option<String>,
+    /// File with a token for the control plane, read anew for every stream
+    #[arg(long, env = "CONFCAST_XDS_TOKEN_FILE", value_name = "FILE")]
+    pub(super) xds_token_file: Option<PathBuf>,
+    /// Key below which the objects are: APISIX's deployment.etcd.prefix [default: /apisix]
+    #[arg(long, env = "CONFCAST_PREFIX", value_name = "KEY")]
+    pub(super) prefix: Option<String>,
+    /// Directory that is kept over restarts, so that clients need not reload; created if missing
+    #[arg(long, env = "CONFCAST_DATA_DIR", value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Seconds that running requests have when the server stops [default: 10]
+    #[arg(long, env = "CONFCAST_DRAIN_SECONDS", value_name = "SECONDS")]
+    pub(super) drain_seconds: Option<u64>,
+    /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
+    #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
+    pub(super) listener_ports: Option<String>,
+}
+
+/// Settings of the demo.
+#[derive(Debug, ClapArgs)]
+pub(super) struct DemoArgs {
+    /// Directory for the files of the mesh, to be edited [default: confcast-demo in the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+    /// Where clients connect
+    #[arg(long, default_value = "127.0.0.1:2379", value_name = "ADDRESS")]
+    pub(super) listen: String,
+    /// Where metrics, probes and reports are served; "off" for nowhere
+    #[arg(long, default_value = "127.0.0.1:9379", value_name = "ADDRESS")]
+    pub(super) admin_listen: String,
+}
+
+/// What to translate.
+#[derive(Debug, ClapArgs)]
+pub(super) struct TranslateArgs {
+    /// Files and directories with Envoy resources in JSON or YAML
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<PathBuf>,
+    /// Form of the objects
+    #[arg(short, long, value_enum, default_value_t = Output::Yaml)]
+    pub(super) output: Output,
+    /// Key below which the objects are
+    #[arg(long, default_value = "/apisix", value_name = "KEY")]
+    pub(super) prefix: String,
+    /// Exit with 1 if anything is reported that is no better than this
+    #[arg(long, value_enum, value_name = "FIDELITY")]
+    pub(super) fail_on: Option<FailOn>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Output {
+    /// One JSON object: objects by key, and the report
+    Json,
+    /// The same in YAML
+    Yaml,
+    /// etcdctl put commands
+    Etcd,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum FailOn {
+    /// Anything that is not exact
+    Approximate,
+    /// Only what is not expressed at all
+    NotExpressible,
+}
+
+/// Which server to ask.
+#[derive(Debug, ClapArgs)]
+pub(super) struct StatusArgs {
+    /// The server's admin port
+    #[arg(long, default_value = "http://127.0.0.1:9379", value_name = "URL")]
+    pub(super) endpoint: String,
+}

@@ -1,0 +1,60 @@
+//! `confcast serve` and `confcast check`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::ServeArgs;
+use super::settings;
+use crate::app::Server;
+use crate::config::{Config, Source};
+use crate::{telemetry, xds};
+
+/// Runs a server until it is told to stop.
+pub(super) fn serve(args: Box<ServeArgs>) -> anyhow::Result<ExitCode> {
+    let config = settings::resolve(*args)?;
+    super::runtime()?.block_on(run(config, |_| {}))
+}
+
+/// Runs a server until SIGTERM, SIGINT or SIGQUIT.
+pub(super) async fn run(mut config: Config, started: impl FnOnce(&Server)) -> anyhow::Result<ExitCode> {
+    config.metrics = Some(telemetry::install().context("metrics")?);
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut server = Server::start(config).await?;
+    let admin = server.admin_address().map_or_else(|| "off".to_owned(), |address| address.to_string());
+    tracing::info!(listen = %server.address(), %admin, version = env!("CARGO_PKG_VERSION"), "confcast is running");
+    started(&server);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = quit.recv() => {}
+        ended = server.failure() => {
+            server.shutdown().await;
+            return Err(ended.into());
+        }
+    }
+    tracing::info!("stopping: running requests are finished, watch streams are ended");
+    server.shutdown().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks settings and the files that they name.
+pub(super) fn check(args: Box<ServeArgs>) -> anyhow::Result<ExitCode> {
+    let config = settings::resolve(*args)?;
+    if let Source::XdsFiles(files) = &config.source {
+        let (resources, errors) = xds::files::load(&files.paths);
+        for error in &errors {
+            eprintln!("error: {error}");
+        }
+        if !errors.is_empty() {
+            return Ok(ExitCode::FAILURE);
+        }
+        println!("{} resources", resources.len());
+    }
+    println!("the settings are good");
+    Ok(ExitCode::SUCCESS)
+}

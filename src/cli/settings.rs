@@ -1,0 +1,271 @@
+//! Settings, put together of flags, environment and file, and checked.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::args::ServeArgs;
+use crate::config::{Config, Prefix, Source};
+use crate::translate::Ports;
+use crate::xds::config::{Node, Protocol, Tls, XdsConfig};
+use crate::xds::files::FilesConfig;
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting}: {reason}")]
+pub struct SettingsError {
+    setting: String,
+    reason: String,
+}
+
+pub(super) fn wrong(setting: &str, reason: impl std::fmt::Display) -> SettingsError {
+    SettingsError { setting: setting.to_owned(), reason: reason.to_string() }
+}
+
+/// The file. Its names are those of the flags, with `_` for `-`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    admin_listen: Option<String>,
+    client_url: Option<String>,
+    source: Option<String>,
+    #[serde(default)]
+    xds_server: Vec<String>,
+    #[serde(default)]
+    xds_file: Vec<PathBuf>,
+    xds_protocol: Option<String>,
+    xds_node_id: Option<String>,
+    xds_node_cluster: Option<String>,
+    xds_node_metadata: Option<toml::Table>,
+    xds_ca: Option<PathBuf>,
+    xds_cert: Option<PathBuf>,
+    xds_key: Option<PathBuf>,
+    xds_server_name: Option<String>,
+    xds_token_file: Option<PathBuf>,
+    prefix: Option<String>,
+    data_dir: Option<PathBuf>,
+    drain_seconds: Option<u64>,
+    listener_ports: Option<String>,
+}
+
+/// Checks the settings of a server.
+pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
+    let file = match &args.config {
+        Some(path) => read(path)?,
+        None => File::default(),
+    };
+    let default = Config::default();
+    let listen = args.listen.or(file.listen);
+    let admin = args.admin_listen.or(file.admin_listen);
+    let merged = Xds {
+        servers: several(args.xds_server, file.xds_server),
+        files: several(args.xds_file, file.xds_file),
+        protocol: args.xds_protocol.or(file.xds_protocol),
+        node_id: args.xds_node_id.or(file.xds_node_id),
+        node_cluster: args.xds_node_cluster.or(file.xds_node_cluster),
+        metadata: metadata(args.xds_node_metadata.as_deref(), file.xds_node_metadata)?,
+        ca: args.xds_ca.or(file.xds_ca),
+        cert: args.xds_cert.or(file.xds_cert),
+        key: args.xds_key.or(file.xds_key),
+        server_name: args.xds_server_name.or(file.xds_server_name),
+        token_file: args.xds_token_file.or(file.xds_token_file),
+    };
+    let mut config = Config {
+        listen: listen.map_or(Ok(default.listen), |text| address("--listen", &text))?,
+        admin_listen: match admin.as_deref() {
+            None => default.admin_listen,
+            Some("off") => None,
+            Some(text) => Some(address("--admin-listen", text)?),
+        },
+        client_url: args.client_url.or(file.client_url),
+        source: source(args.source.or(file.source).as_deref(), merged)?,
+        data_dir: args.data_dir.or(file.data_dir),
+        ..default
+    };
+    if let Some(prefix) = args.prefix.or(file.prefix) {
+        config.prefix = Prefix::new(&prefix).map_err(|error| wrong("--prefix", error))?;
+    }
+    if let Some(seconds) = args.drain_seconds.or(file.drain_seconds) {
+        config.drain = Duration::from_secs(seconds);
+    }
+    config.translate.ports = match args.listener_ports.or(file.listener_ports).as_deref() {
+        None | Some("auto") => Ports::Auto,
+        Some("never") => Ports::Never,
+        Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
+    };
+    Ok(config)
+}
+
+/// What concerns Envoy resources.
+struct Xds {
+    servers: Vec<String>,
+    files: Vec<PathBuf>,
+    protocol: Option<String>,
+    node_id: Option<String>,
+    node_cluster: Option<String>,
+    metadata: serde_json::Map<String, serde_json::Value>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    server_name: Option<String>,
+    token_file: Option<PathBuf>,
+}
+
+fn source(name: Option<&str>, xds: Xds) -> Result<Source, SettingsError> {
+    // What is given tells what is meant.
+    let implied = match (xds.servers.is_empty(), xds.files.is_empty()) {
+        (false, _) => "xds",
+        (true, false) => "xds-file",
+        (true, true) => "none",
+    };
+    match name.unwrap_or(implied) {
+        "none" => Ok(Source::None),
+        "xds-file" if xds.files.is_empty() => {
+            Err(wrong("--source xds-file", "needs --xds-file with a file or directory of Envoy resources"))
+        }
+        "xds-file" => Ok(Source::XdsFiles(FilesConfig::new(xds.files))),
+        "xds" => connection(xds).map(|config| Source::Xds(Box::new(config))),
+        later @ ("etcd" | "apisix-yaml") => {
+            Err(wrong(&format!("--source {later}"), "not built yet; sources that work are xds, xds-file and none"))
+        }
+        other => Err(wrong("--source", format!("{other:?} is not known; use xds, xds-file or none"))),
+    }
+}
+
+fn connection(xds: Xds) -> Result<XdsConfig, SettingsError> {
+    if xds.servers.is_empty() {
+        return Err(wrong("--source xds", "needs --xds-server, such as http://istiod.istio-system:15010"));
+    }
+    for server in &xds.servers {
+        let uri: http::Uri = server.parse().map_err(|error| wrong(&format!("--xds-server {server}"), error))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+            return Err(wrong(&format!("--xds-server {server}"), "use http://HOST:PORT, or https:// for TLS"));
+        }
+    }
+    let id = xds.node_id.filter(|id| !id.is_empty());
+    let id = id.ok_or_else(|| wrong("--xds-node-id", "the control plane needs an id; see confcast serve --help"))?;
+    let protocol = match xds.protocol.as_deref() {
+        None | Some("auto") => Protocol::Auto,
+        Some("delta") => Protocol::Delta,
+        Some("sotw") => Protocol::Sotw,
+        Some(other) => return Err(wrong("--xds-protocol", format!("{other:?} is not known; use auto, delta or sotw"))),
+    };
+    let identity = match (xds.cert, xds.key) {
+        (None, None) => None,
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (Some(_), None) => return Err(wrong("--xds-cert", "needs --xds-key as well")),
+        (None, Some(_)) => return Err(wrong("--xds-key", "needs --xds-cert as well")),
+    };
+    for (flag, path) in [("--xds-ca", &xds.ca), ("--xds-token-file", &xds.token_file)]
+        .into_iter()
+        .chain([("--xds-cert", &identity.as_ref().map(|(cert, _)| cert.clone()))])
+    {
+        if let Some(path) = path
+            && let Err(error) = std::fs::metadata(path)
+        {
+            return Err(wrong(flag, format!("{}: {error}", path.display())));
+        }
+    }
+    let node = Node { id, cluster: xds.node_cluster.unwrap_or_default(), metadata: xds.metadata };
+    let tls = Tls { ca: xds.ca, identity, server_name: xds.server_name };
+    Ok(XdsConfig { servers: xds.servers, node, protocol, tls, token_file: xds.token_file })
+}
+
+fn metadata(
+    flag: Option<&str>,
+    file: Option<toml::Table>,
+) -> Result<serde_json::Map<String, serde_json::Value>, SettingsError> {
+    match (flag, file) {
+        (Some(text), _) => serde_json::from_str(text)
+            .map_err(|error| wrong("--xds-node-metadata", format!("not a JSON object: {error}"))),
+        (None, Some(table)) => serde_json::to_value(table)
+            .and_then(serde_json::from_value)
+            .map_err(|error| wrong("xds_node_metadata", error)),
+        (None, None) => Ok(serde_json::Map::new()),
+    }
+}
+
+fn read(path: &Path) -> Result<File, SettingsError> {
+    let setting = format!("--config {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&setting, error))?;
+    // The error has the line, and the names that are known.
+    toml::from_str(&text).map_err(|error| wrong(&setting, error))
+}
+
+/// An address, or a name and a port.
+pub(super) fn address(flag: &str, text: &str) -> Result<SocketAddr, SettingsError> {
+    let setting = format!("{flag} {text}");
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| wrong(&setting, format!("{error}; use HOST:PORT, such as 0.0.0.0:2379")))?;
+    found.next().ok_or_else(|| wrong(&setting, "the name has no address"))
+}
+
+fn several<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if flags.is_empty() { file } else { flags }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(set: impl FnOnce(&mut ServeArgs)) -> ServeArgs {
+        let mut args = ServeArgs::default();
+        set(&mut args);
+        args
+    }
+
+    fn error(set: impl FnOnce(&mut ServeArgs)) -> String {
+        resolve(args(set)).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn flags_come_before_the_file_and_the_file_before_defaults() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("confcast.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nprefix = \"/a\"\nxds_file = [\"x\"]\n").expect("written");
+        let config = resolve(args(|args| {
+            args.config = Some(path);
+            args.listen = Some("127.0.0.1:2".into());
+        }))
+        .expect("good");
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.prefix.as_str(), "/a");
+        assert_eq!(config.admin_listen.expect("a default").port(), 9379);
+        assert!(matches!(config.source, Source::XdsFiles(files) if files.paths == [PathBuf::from("x")]));
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_the_way_out() {
+        type Set = Box<dyn FnOnce(&mut ServeArgs)>;
+        let cases: [(Set, &[&str]); 9] = [
+            (Box::new(|args| args.listen = Some("nonsense".into())), &["--listen nonsense", "HOST:PORT"]),
+            (Box::new(|args| args.source = Some("xsd".into())), &["--source", "xsd", "use xds, xds-file or none"]),
+            (Box::new(|args| args.source = Some("etcd".into())), &["--source etcd", "not built yet"]),
+            (Box::new(|args| args.source = Some("xds".into())), &["needs --xds-server"]),
+            (Box::new(|args| args.source = Some("xds-file".into())), &["needs --xds-file"]),
+            (Box::new(|args| args.xds_server = vec!["istiod:15010".into()]), &["--xds-server istiod:15010"]),
+            (Box::new(|args| args.xds_server = vec!["http://a:1".into()]), &["--xds-node-id"]),
+            (Box::new(|args| args.prefix = Some("/".into())), &["--prefix", "/apisix"]),
+            (Box::new(|args| args.config = Some("/nowhere.toml".into())), &["--config /nowhere.toml"]),
+        ];
+        for (set, parts) in cases {
+            let error = error(set);
+            for part in parts {
+                assert!(error.contains(part), "{error} should say {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_in_the_file_is_an_error_with_its_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("confcast.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nprefx = \"/a\"\n").expect("written");
+        let error = error(|args| args.config = Some(path));
+        assert!(error.contains("line 2") && error.contains("prefx") && error.contains("prefix"), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Settings of a server, checked and typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::serve::Times;
+use crate::store::Retention;
+use crate::translate;
+use crate::view::Pace;
+use crate::xds::files::FilesConfig;
+
+/// Everything that a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect. Default 127.0.0.1:2379; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where operators and their tools connect. Default 127.0.0.1:9379; none for no such port.
+    pub admin_listen: Option<SocketAddr>,
+    /// URL under which clients reach the server, for the member list. Default `http://` and the address of `listen`.
+    pub client_url: Option<String>,
+    /// Where the configuration comes from. Default nowhere.
+    pub source: Source,
+    /// Below which key the objects are. Default `/apisix`.
+    pub prefix: Prefix,
+    /// Directory that is kept over restarts. Default none, which makes clients reload after a restart.
+    pub data_dir: Option<PathBuf>,
+    /// How long running requests may take when the server stops. Default 10 s.
+    pub drain: Duration,
+    /// How much history is kept.
+    pub retention: Retention,
+    /// When changes of the source are committed.
+    pub pace: Pace,
+    /// How connections are timed.
+    pub times: Times,
+    /// How Envoy's resources are translated.
+    pub translate: translate::Options,
+    /// Where metrics are recorded, for the admin port to show.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Source {
+    /// From clients alone: an etcd in memory.
+    #[default]
+    None,
+    /// From a control plane.
+    Xds(Box<crate::xds::config::XdsConfig>),
+    /// From files with Envoy's resources.
+    XdsFiles(FilesConfig),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 2379)),
+            admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9379))),
+            client_url: None,
+            source: Source::None,
+            prefix: Prefix::default(),
+            data_dir: None,
+            drain: Duration::from_secs(10),
+            retention: Retention::default(),
+            pace: Pace::default(),
+            times: Times::default(),
+            translate: translate::Options::default(),
+            metrics: None,
+        }
+    }
+}
+
+/// The key below which the objects are: begins with a slash and does not end with one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+/// Why a text is no prefix.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrefixError {
+    /// Nothing is left of it.
+    #[error("the prefix is empty; use for example /apisix")]
+    Empty,
+    /// A character that some versions of APISIX cannot watch.
+    #[error("the prefix has the character {0:?}; use letters, digits, _ and / (APISIX 3.2 to 3.4 match no others)")]
+    Character(char),
+    /// A slash with nothing before it.
+    #[error("the prefix has two slashes in a row")]
+    DoubleSlash,
+}
+
+impl Prefix {
+    /// Brings a text into the form of a prefix: slashes at its end go, one at its beginning comes.
+    pub fn new(text: &str) -> Result<Self, PrefixError> {
+        let text = text.trim_matches('/');
+        if text.is_empty() {
+            return Err(PrefixError::Empty);
+        }
+        if text.contains("//") {
+            return Err(PrefixError::DoubleSlash);
+        }
+        if let Some(character) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-/".contains(*c)) {
+            return Err(PrefixError::Character(character));
+        }
+        Ok(Self(format!("/{text}")))
+    }
+
+    /// The prefix.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self("/apisix".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_brought_into_form_or_refused() {
+        for text in ["/apisix", "apisix", "/apisix/", "apisix///"] {
+            assert_eq!(Prefix::new(text).expect(text).as_str(), "/apisix");
+        }
+        assert_eq!(Prefix::new("mesh/edge-1").expect("fine").as_str(), "/mesh/edge-1");
+        assert_eq!(Prefix::new("/"), Err(PrefixError::Empty));
+        assert_eq!(Prefix::new("/a//b"), Err(PrefixError::DoubleSlash));
+        assert_eq!(Prefix::new("/a.b"), Err(PrefixError::Character('.')));
+    }
+}

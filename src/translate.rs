@@ -1,0 +1,82 @@
+//! From Envoy's resources to APISIX's objects: pure, incremental, and plain about what it cannot express.
+//!
+//! A resource is taken apart as soon as it comes, into what APISIX can do with it; no decoded message is kept. Objects
+//! are put together from these parts: an upstream from a cluster and its endpoints, routes from a route
+//! configuration, the listeners that use it and what is known of the clusters that it names. A change makes only
+//! those objects anew that are made of it, and what comes out equal is not reported as changed.
+//!
+//! A match is never wider than Envoy's. What is not expressed exactly is in the [`Report`]; a route whose security
+//! filters cannot be expressed answers 403.
+
+mod action;
+mod cluster;
+mod endpoints;
+mod filters;
+mod headers;
+mod hosts;
+pub mod ids;
+mod listener;
+mod matchers;
+mod order;
+mod path;
+mod redirect;
+pub mod report;
+mod route;
+mod routes;
+mod translator;
+
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use crate::apisix::{Object, ObjectKey};
+use crate::envoy::{Resource, ResourceChange};
+pub use report::{Entry, Fidelity, Report};
+pub use translator::Translator;
+
+/// Settings of the translation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// When routes are tied to the port that Envoy would listen on.
+    pub ports: Ports,
+}
+
+/// When routes are tied to the port that Envoy would listen on, which APISIX must then listen on as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// If there are listeners with different routes, as they could not be told apart otherwise.
+    #[default]
+    Auto,
+    /// Never: all routes are served on every port.
+    Never,
+}
+
+/// What a change of resources does to the objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// New and changed objects, in make-before-break order.
+    pub puts: Vec<Object>,
+    /// Objects that are gone, in the opposite order.
+    pub deletes: Vec<ObjectKey>,
+}
+
+/// Everything that a set of resources becomes.
+#[derive(Debug, Serialize)]
+pub struct Translation {
+    /// The objects, in make-before-break order.
+    #[serde(skip)]
+    pub objects: Vec<Object>,
+    /// What is not expressed exactly.
+    pub report: Report,
+}
+
+/// Translates a set of resources at once.
+pub fn translate_all(resources: impl IntoIterator<Item = Resource>, options: Options) -> Translation {
+    let mut translator = Translator::new(options);
+    for resource in resources {
+        translator.apply(ResourceChange::Set(resource));
+    }
+    translator.flush();
+    Translation { objects: translator.objects().cloned().collect(), report: translator.report() }
+}

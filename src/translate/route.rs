@@ -1,0 +1,185 @@
+//! One route of a virtual host, taken apart.
+
+use std::collections::BTreeMap;
+
+use envoy_types::pb::envoy::config::route::v3::{Route as EnvoyRoute, RouteConfiguration, RouteMatch, VirtualHost};
+use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
+use envoy_types::pb::google::protobuf::Any;
+use prost::Message;
+use serde_json::{Value, json};
+
+use super::action::{self, Action};
+use super::filters::{self, Verdict};
+use super::headers::Mutation;
+use super::matchers::{self, Header};
+use super::path::{self, Path, Uri};
+use super::report::Notes;
+use crate::apisix::Expr;
+use crate::apisix::expr::Op;
+
+/// A route in the terms of APISIX, without its hosts and its place among the others.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Route {
+    /// Name for people.
+    pub(super) name: String,
+    /// What tells it from the other routes of its virtual host, but for routes with the same match.
+    pub(super) key: Vec<u8>,
+    pub(super) uris: Vec<Uri>,
+    pub(super) methods: Vec<String>,
+    pub(super) conditions: Vec<Expr>,
+    pub(super) action: Action,
+    /// What its own configuration says of filters, by the filter's name.
+    pub(super) filters: BTreeMap<String, Verdict>,
+}
+
+impl Route {
+    /// Whether it takes every request at its paths.
+    pub(super) fn is_unconditional(&self) -> bool {
+        self.methods.is_empty() && self.conditions.is_empty()
+    }
+
+    /// A route that answers every request of a virtual host that no other route took, as Envoy does.
+    pub(super) fn terminal() -> Self {
+        Self {
+            name: "no route".into(),
+            key: b"terminal".to_vec(),
+            uris: vec![Uri::all()],
+            methods: Vec::new(),
+            conditions: Vec::new(),
+            action: Action::answer(404, ""),
+            filters: BTreeMap::new(),
+        }
+    }
+}
+
+/// Takes a route apart. None for one that never matches.
+pub(super) fn take(
+    route: &EnvoyRoute,
+    host: &VirtualHost,
+    configuration: &RouteConfiguration,
+    notes: &mut Notes,
+) -> Option<Route> {
+    let found = route.r#match.as_ref()?;
+    let mut conditions = Vec::new();
+    let mut methods: Option<Vec<String>> = None;
+    let mut refusals = Vec::new();
+    let path = path::take(found).unwrap_or_else(|reason| {
+        refusals.push(("match.path", reason));
+        Path { uris: vec![Uri::all()], condition: None, matched: "^".into() }
+    });
+    conditions.extend(path.condition.clone());
+    for matcher in &found.headers {
+        match matchers::header(matcher) {
+            Ok(Header::Condition(condition)) => conditions.push(condition),
+            Ok(Header::Methods(more)) => {
+                methods = Some(match methods {
+                    None => more,
+                    Some(before) => before.into_iter().filter(|method| more.contains(method)).collect(),
+                });
+            }
+            Err(reason) => refusals.push(("match.headers", reason)),
+        }
+    }
+    for matcher in &found.query_parameters {
+        match matchers::query(matcher) {
+            Ok(condition) => conditions.push(condition),
+            Err(reason) => refusals.push(("match.query_parameters", reason)),
+        }
+    }
+    if found.grpc.is_some() {
+        conditions.push(Expr::is("http_content_type", Op::Matches, "^application/grpc(?:\\+.*)?\\z"));
+    }
+    refusals.extend(unsupported(found));
+    if !matches_ever(found, notes) || methods.as_ref().is_some_and(Vec::is_empty) {
+        return None;
+    }
+    let action = if refusals.is_empty() {
+        let mut action = action::take(route, &path.matched, notes);
+        change_headers(&mut action, route, host, configuration, notes);
+        action
+    } else {
+        // To leave the route out would send its requests to the next wider one, whatever that is for.
+        for (field, reason) in refusals {
+            notes.not_expressible(field, &reason, "requests that fit the rest of the match are answered 503");
+        }
+        Action::answer(503, "this route cannot be expressed; see the report of the configuration source\n")
+    };
+    Some(Route {
+        name: if route.name.is_empty() { "unnamed".into() } else { route.name.clone() },
+        key: found.encode_to_vec(),
+        uris: path.uris,
+        methods: methods.unwrap_or_default(),
+        conditions,
+        action,
+        filters: filters_of([
+            &configuration.typed_per_filter_config,
+            &host.typed_per_filter_config,
+            &route.typed_per_filter_config,
+        ]),
+    })
+}
+
+/// Whether the share of requests that a match takes is all of them; the share none is no match at all.
+fn matches_ever(found: &RouteMatch, notes: &mut Notes) -> bool {
+    let Some(fraction) = found.runtime_fraction.as_ref().and_then(|fraction| fraction.default_value.as_ref()) else {
+        return true;
+    };
+    let all = match fraction.denominator() {
+        DenominatorType::Hundred => 100,
+        DenominatorType::TenThousand => 10_000,
+        DenominatorType::Million => 1_000_000,
+    };
+    if fraction.numerator > 0 && fraction.numerator < all {
+        let reason = "APISIX has no share of requests in a match";
+        notes.not_expressible("match.runtime_fraction", reason, "no request is taken, the next route has them");
+    }
+    fraction.numerator >= all
+}
+
+fn unsupported(found: &RouteMatch) -> Vec<(&'static str, String)> {
+    let mut refusals = Vec::new();
+    let mut refuse = |field, is: bool, reason: &str| {
+        if is {
+            refusals.push((field, reason.to_owned()));
+        }
+    };
+    refuse("match.dynamic_metadata", !found.dynamic_metadata.is_empty(), "what Envoy's filters know of a request");
+    refuse("match.filter_state", !found.filter_state.is_empty(), "what Envoy's filters know of a request");
+    refuse("match.tls_context", found.tls_context.is_some(), "the client's certificate");
+    refuse("match.cookies", !found.cookies.is_empty(), "matchers of cookies are not translated yet");
+    refusals
+}
+
+/// Filters by name, an inner level before an outer one.
+fn filters_of(levels: [&std::collections::HashMap<String, Any>; 3]) -> BTreeMap<String, Verdict> {
+    let all = levels.into_iter().flatten();
+    all.map(|(name, config)| (name.clone(), filters::verdict(config))).collect()
+}
+
+fn change_headers(
+    action: &mut Action,
+    route: &EnvoyRoute,
+    host: &VirtualHost,
+    configuration: &RouteConfiguration,
+    notes: &mut Notes,
+) {
+    let (mut request, mut response) = (Mutation::default(), Mutation::default());
+    request.level(&route.request_headers_to_add, &route.request_headers_to_remove);
+    request.level(&host.request_headers_to_add, &host.request_headers_to_remove);
+    request.level(&configuration.request_headers_to_add, &configuration.request_headers_to_remove);
+    response.level(&route.response_headers_to_add, &route.response_headers_to_remove);
+    response.level(&host.response_headers_to_add, &host.response_headers_to_remove);
+    response.level(&configuration.response_headers_to_add, &configuration.response_headers_to_remove);
+    // An answer of the gateway itself has no request that goes on.
+    if !action.clusters.is_empty()
+        && let Some(headers) = request.headers("request_headers_to_add", false, notes)
+    {
+        let plugin = action.plugins.entry("proxy-rewrite").or_insert_with(|| json!({}));
+        if let Value::Object(fields) = plugin {
+            fields.insert("headers".into(), headers);
+        }
+    }
+    if let Some(headers) = response.headers("response_headers_to_add", true, notes) {
+        action.plugins.insert("response-rewrite", json!({"headers": headers}));
+    }
+}

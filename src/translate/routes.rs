@@ -1,0 +1,276 @@
+//! A route configuration: its virtual hosts and their routes, put together for each use of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
+use serde_json::{Value, json};
+
+use super::filters::Verdict;
+use super::hosts::{self, Hosts};
+use super::listener::Context;
+use super::order;
+use super::report::Notes;
+use super::route::{self, Route};
+use super::{action, ids};
+use crate::apisix::{Expr, Route as ApisixRoute};
+use crate::envoy::ResourceType;
+
+/// A route configuration in the terms of APISIX.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Routes {
+    name: String,
+    ignore_port: bool,
+    hosts: Vec<VirtualHost>,
+    pub(super) notes: Notes,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct VirtualHost {
+    name: String,
+    domains: Vec<String>,
+    routes: Vec<Route>,
+}
+
+/// A place where a route configuration is served.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) context: Context,
+    /// The ports, if routes are tied to them.
+    pub(super) ports: BTreeSet<u32>,
+}
+
+/// Takes a route configuration apart.
+pub(super) fn take(name: &str, configuration: &RouteConfiguration) -> Routes {
+    let mut notes = Notes::of(ResourceType::Route, name);
+    if configuration.vhds.is_some() {
+        notes.not_expressible("vhds", "virtual hosts on demand", "only those that are given are served");
+    }
+    let hosts = configuration.virtual_hosts.iter().map(|host| {
+        if host.matcher.is_some() {
+            notes.not_expressible("virtual_hosts.matcher", "not translated", "no route of it is served");
+        }
+        let routes = host.routes.iter().filter_map(|route| route::take(route, host, configuration, &mut notes));
+        let mut routes: Vec<_> = routes.collect();
+        if host.require_tls != 0 {
+            let reason = "APISIX would have to redirect before it looks for a route";
+            notes.not_expressible("virtual_hosts.require_tls", reason, "its requests are answered 403");
+            for route in &mut routes {
+                route.action = forbidden();
+            }
+        }
+        VirtualHost { name: host.name.clone(), domains: host.domains.clone(), routes }
+    });
+    let hosts = hosts.collect();
+    Routes { name: name.to_owned(), ignore_port: configuration.ignore_port_in_host_matching, hosts, notes }
+}
+
+impl Routes {
+    /// The clusters that the routes name.
+    pub(super) fn clusters(&self) -> BTreeSet<String> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        routes.flat_map(|route| route.action.clusters.iter().map(|(name, _)| name.clone())).collect()
+    }
+
+    /// The routes of APISIX for all places, and what to say of them. `wider` tells that there may be routes of others
+    /// that take what this configuration leaves, which Envoy would not let them have.
+    pub(super) fn assemble(&self, places: &[Place], wider: bool) -> (Vec<ApisixRoute>, Notes) {
+        let mut notes = self.notes.clone();
+        let mut out = Vec::new();
+        for place in places {
+            let assembly = Assembly { routes: self, place, wider };
+            assembly.run(&mut out, &mut notes);
+        }
+        (out, notes)
+    }
+}
+
+/// A route on its way to its place among the others.
+struct Candidate<'a> {
+    route: &'a Route,
+    host: &'a VirtualHost,
+    /// Conditions of its host, beside its own.
+    conditions: Vec<Expr>,
+}
+
+/// The putting together for one place.
+struct Assembly<'a> {
+    routes: &'a Routes,
+    place: &'a Place,
+    wider: bool,
+}
+
+impl Assembly<'_> {
+    fn run(&self, out: &mut Vec<ApisixRoute>, notes: &mut Notes) {
+        let ignore_port = self.routes.ignore_port || self.place.context.ignore_port;
+        let terminal = Route::terminal();
+        let hosts: Vec<(&VirtualHost, Hosts)> = self
+            .routes
+            .hosts
+            .iter()
+            .map(|host| {
+                let (hosts, refused) = hosts::take(&host.domains, ignore_port);
+                for domain in refused {
+                    let reason = format!("APISIX has no such host: {domain}");
+                    notes.not_expressible("virtual_hosts.domains", &reason, "nothing is served for it");
+                }
+                (host, hosts)
+            })
+            .collect();
+        // Envoy commits to the virtual host that fits best; APISIX goes on to wider ones.
+        let wild = |hosts: &Hosts| {
+            hosts.any || !hosts.prefixes.is_empty() || hosts.named.values().flatten().any(|name| name.starts_with('*'))
+        };
+        let wider = self.wider || hosts.iter().any(|(_, hosts)| wild(hosts));
+        for (host, hosts) in &hosts {
+            for (rule, names) in &hosts.named {
+                let condition = rule.condition();
+                let routes = host.routes.iter().chain(wider.then_some(&terminal));
+                let candidates: Vec<_> = routes
+                    .map(|route| Candidate { route, host, conditions: condition.iter().cloned().collect() })
+                    .collect();
+                self.emit(&candidates, names, &rule.key(), out, notes);
+            }
+        }
+        self.emit(&hostless(&hosts, &terminal), &[], "", out, notes);
+    }
+
+    /// Makes routes of candidates that share a table of hosts, in their order.
+    fn emit(
+        &self,
+        candidates: &[Candidate<'_>],
+        names: &[String],
+        key: &str,
+        out: &mut Vec<ApisixRoute>,
+        notes: &mut Notes,
+    ) {
+        let entries: Vec<_> = candidates
+            .iter()
+            .map(|candidate| order::Entry {
+                uris: &candidate.route.uris,
+                unconditional: candidate.route.is_unconditional() && candidate.conditions.is_empty(),
+            })
+            .collect();
+        let mut twins: BTreeMap<(&str, String, &[u8]), u32> = BTreeMap::new();
+        for (position, (candidate, uris)) in candidates.iter().zip(order::places(&entries)).enumerate() {
+            let host_key = Expr::vars(&candidate.conditions).to_string();
+            // Routes with the same match are told apart by their order.
+            let twin = twins.entry((&candidate.host.name, host_key.clone(), &candidate.route.key)).or_default();
+            *twin += 1;
+            if uris.is_empty() {
+                continue;
+            }
+            let priority = i64::try_from(candidates.len() - position).unwrap_or(i64::MAX);
+            let identity = [
+                b"route".as_ref(),
+                self.routes.name.as_bytes(),
+                candidate.host.name.as_bytes(),
+                key.as_bytes(),
+                host_key.as_bytes(),
+                Expr::vars(&self.place.context.conditions).to_string().as_bytes(),
+                &candidate.route.key,
+                &twin.to_le_bytes(),
+            ]
+            .map(<[u8]>::to_vec);
+            let id = ids::id(identity.iter().map(Vec::as_slice));
+            let route = self.route(candidate, notes);
+            let (uris, hosts) = (uris.iter().map(super::path::Uri::pattern).collect(), names.to_vec());
+            out.push(ApisixRoute { id, uris, hosts, priority, ..route });
+        }
+    }
+
+    /// A route without id, hosts, paths and priority.
+    fn route(&self, candidate: &Candidate<'_>, notes: &mut Notes) -> ApisixRoute {
+        let Candidate { route, host, conditions } = candidate;
+        let context = &self.place.context;
+        let action = match self.protection(route) {
+            Some(filter) => {
+                let reason = format!("the filter {filter} protects the route and is not translated");
+                notes.not_expressible("typed_per_filter_config", &reason, "its requests are answered 403");
+                forbidden()
+            }
+            None => route.action.clone(),
+        };
+        let ports: Vec<_> = self.place.ports.iter().map(u32::to_string).collect();
+        let port = match ports.as_slice() {
+            [] => None,
+            [one] => Some(Expr::is("server_port", crate::apisix::expr::Op::Eq, one.clone())),
+            many => Some(Expr::is("server_port", crate::apisix::expr::Op::In, many.to_vec())),
+        };
+        let all = route.conditions.iter().chain(conditions).chain(&context.conditions).chain(&port);
+        let name = format!("{}/{}/{}", self.routes.name, host.name, route.name);
+        let mut plugins = action.plugins;
+        let (upstream_id, split) = targets(&action.clusters);
+        plugins.extend(split.map(|split| ("traffic-split", split)));
+        ApisixRoute {
+            name: ids::name(&name),
+            labels: ids::labels([
+                ("xds_route_configuration", &self.routes.name),
+                ("xds_virtual_host", &host.name),
+                ("xds_route", &route.name),
+            ]),
+            methods: route.methods.clone(),
+            vars: Expr::vars(&all.cloned().collect::<Vec<_>>()),
+            upstream_id,
+            plugins,
+            timeout: action.timeout,
+            enable_websocket: action.websocket.unwrap_or(context.websocket && !action.clusters.is_empty()),
+            ..ApisixRoute::default()
+        }
+    }
+
+    /// The filter that protects a route and that there is no equal of.
+    fn protection(&self, route: &Route) -> Option<String> {
+        let Some(chain) = &self.place.context.filters else {
+            // Nothing is known of the filters, so that each that the route configures may be there.
+            return route.filters.values().find_map(protects);
+        };
+        chain.iter().find_map(|(name, verdict)| match route.filters.get(name) {
+            Some(Verdict::Off) => None,
+            Some(Verdict::Protects(kind)) => Some(kind.clone()),
+            // A filter that is switched on by the route's own configuration.
+            Some(_) | None => protects(verdict),
+        })
+    }
+}
+
+fn protects(verdict: &Verdict) -> Option<String> {
+    match verdict {
+        Verdict::Protects(name) => Some(name.clone()),
+        Verdict::Harmless | Verdict::Missed(_) | Verdict::Off => None,
+    }
+}
+
+/// The routes for hosts that no name or suffix fits: first those of `name.*`, the longest first, then those of any.
+fn hostless<'a>(hosts: &'a [(&'a VirtualHost, Hosts)], terminal: &'a Route) -> Vec<Candidate<'a>> {
+    let mut prefixes: Vec<_> =
+        hosts.iter().flat_map(|(host, hosts)| hosts.prefixes.iter().map(move |prefix| (prefix, *host))).collect();
+    prefixes.sort_by(|(a, _), (b, _)| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+    let mut candidates = Vec::new();
+    for (prefix, host) in prefixes {
+        for route in host.routes.iter().chain([terminal]) {
+            candidates.push(Candidate { route, host, conditions: vec![hosts::begins_with(prefix)] });
+        }
+    }
+    let any = hosts.iter().filter(|(_, hosts)| hosts.any);
+    let any = any.flat_map(|(host, _)| host.routes.iter().map(move |route| (route, *host)));
+    candidates.extend(any.map(|(route, host)| Candidate { route, host, conditions: Vec::new() }));
+    candidates
+}
+
+fn targets(clusters: &[(String, u32)]) -> (Option<String>, Option<Value>) {
+    match clusters {
+        [] => (None, None),
+        [(only, _)] => (Some(ids::upstream(only)), None),
+        [(first, _), ..] => {
+            let weighted: Vec<_> = clusters
+                .iter()
+                .map(|(name, weight)| json!({"upstream_id": ids::upstream(name), "weight": weight}))
+                .collect();
+            (Some(ids::upstream(first)), Some(json!({"rules": [{"weighted_upstreams": weighted}]})))
+        }
+    }
+}
+
+fn forbidden() -> action::Action {
+    action::Action::answer(403, "this route is protected in a way that cannot be expressed\n")
+}

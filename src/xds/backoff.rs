@@ -1,0 +1,42 @@
+//! Pauses between attempts.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// Doubles from [`MIN`](Self::MIN) to [`MAX`](Self::MAX), with jitter so that clients that lost a server together do
+/// not come back together.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    /// The first pause at most.
+    pub const MIN: Duration = Duration::from_millis(50);
+    /// Any pause at most.
+    pub const MAX: Duration = Duration::from_secs(15);
+
+    /// Begins with the shortest pause.
+    pub const fn new() -> Self {
+        Self { next: Self::MIN }
+    }
+
+    /// The next attempt is a first one again.
+    pub fn reset(&mut self) {
+        self.next = Self::MIN;
+    }
+
+    /// The next pause: anything between nothing and a bound that doubles.
+    pub fn pause(&mut self) -> Duration {
+        let bound = self.next;
+        self.next = (bound * 2).min(Self::MAX);
+        rand::rng().random_range(Duration::ZERO..=bound)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
