@@ -18,6 +18,8 @@ pub mod rpc;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod translate;
 pub mod view;
 pub mod watch;

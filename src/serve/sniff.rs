@@ -56,6 +56,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
         client.set_nodelay(true).expect("set");
         let (server, _) = listener.accept().await.expect("accepts");
+        #[expect(clippy::disallowed_methods, reason = "a task of a test")]
         let sniffing = tokio::spawn(async move { sniff(&server, Instant::now() + wait).await.expect("reads") });
         for piece in pieces {
             client.write_all(piece).await.expect("writes");

@@ -314,8 +314,8 @@ impl Engine {
         }
     }
 
-    /// A server that sends what it was told to be held does not look at versions, and does not tell what is gone
-    /// either: whatever of a type without names it does not send anew within a moment is gone.
+    /// A server that gives no versions, or sends what it was told to be held, does not tell what is gone either: what of
+    /// a type without names it does not send anew within a moment is gone.
     fn begin_sweep(&mut self, kind: ResourceType, taken: &Taken, now: Instant) {
         let state = self.state(kind);
         if !is_wildcard(kind) {
@@ -323,7 +323,7 @@ impl Engine {
         }
         if let Some((_, gone)) = &mut state.sweep {
             gone.retain(|name| !taken.names.contains(name));
-        } else if !state.answered_on_stream && taken.repeated {
+        } else if !state.answered_on_stream && (taken.repeated || state.unversioned) {
             let gone = state.offered.iter().filter(|name| !taken.names.contains(*name)).cloned().collect();
             state.sweep = Some((now + SWEEP, gone));
         }

@@ -2,9 +2,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
 mod generate;
+mod run;
+mod tools;
+mod verify;
 mod workspace;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Tasks of the project.
@@ -17,6 +21,16 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Run all tests, fetching the programs that they talk to (etcd, etcdctl, Envoy) into target/tools
+    Test {
+        /// Arguments for `cargo test`, such as the name of a test
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Check everything that must hold before a change lands, changing nothing
+    Verify,
+    /// Format the code and apply what the linter knows how to mend
+    Fix,
     /// Generate the committed code in src/pb and src/envoy from the protocol definitions
     Gen {
         /// Change nothing; fail if the committed code is not what would be generated
@@ -25,8 +39,18 @@ enum Task {
     },
 }
 
-fn main() -> Result<()> {
-    match Args::parse().task {
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Test { args } => verify::test(&args),
+        Task::Verify => verify::verify(),
+        Task::Fix => verify::fix(),
         Task::Gen { check } => generate::run(check),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Kind {
     pub(super) answered_on_stream: bool,
     /// Names that the server was told to be held when the stream began.
     pub(super) offered: BTreeSet<String>,
+    /// Whether it had given them no versions, so that it cannot know what of them has changed.
+    pub(super) unversioned: bool,
     /// Names that are gone unless they come until then.
     pub(super) sweep: Option<(Instant, BTreeSet<String>)>,
 }
@@ -59,6 +61,7 @@ impl Kind {
         self.started = false;
         self.answered_on_stream = false;
         self.offered = self.held.keys().cloned().collect();
+        self.unversioned = self.held.values().any(|held| held.version.is_empty());
         self.sweep = None;
     }
 

@@ -20,6 +20,7 @@ impl Source {
         let token = CancellationToken::new();
         let (sender, updates) = mpsc::channel(16);
         let config = FilesConfig { paths: vec![path.into()], poll: Duration::from_millis(5) };
+        #[expect(clippy::disallowed_methods, reason = "a task of a test")]
         drop(tokio::spawn(run(config, sender, token.clone())));
         Self { updates, _stop: token.drop_guard() }
     }

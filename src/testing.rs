@@ -1,0 +1,4 @@
+//! A control plane for tests, over real gRPC: of this project, and of programs that embed it.
+
+pub mod ads;
+pub mod mesh;
