@@ -19,7 +19,8 @@ const DENY: &str = "0.20.2";
 
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
-    let wanted: [(&str, fn() -> Result<PathBuf>); 4] = [
+    type Find = fn() -> Result<PathBuf>;
+    let wanted: [(&str, Find); 4] = [
         ("CONFCAST_ETCD", || etcd("etcd", "etcd-server")),
         ("CONFCAST_ETCDCTL", || etcd("etcdctl", "etcd-client")),
         ("CONFCAST_ENVOY", envoy),

@@ -18,6 +18,7 @@ pub(super) struct Held {
 }
 
 /// The state of a type.
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 #[derive(Debug, Default)]
 pub(super) struct Kind {
     pub(super) held: BTreeMap<String, Held>,
