@@ -1,0 +1,118 @@
+//! Rules about the tree itself: who imports whom, how long files are, and that what is shipped can be read.
+#![allow(missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files below a folder with an extension, without generated code.
+fn files(folder: &str, extension: &str) -> Vec<(String, String)> {
+    fn visit(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                visit(&path, extension, found);
+            } else if path.extension().is_some_and(|other| other == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(&root().join(folder), extension, &mut found);
+    found.sort();
+    let name = |path: &Path| path.strip_prefix(root()).expect("below the root").display().to_string();
+    let named = found.iter().map(|path| (name(path), fs::read_to_string(path).expect("text")));
+    named.filter(|(name, _)| !name.starts_with("src/pb/")).collect()
+}
+
+#[test]
+fn modules_import_only_what_the_map_says() {
+    // Module, and what it must not name.
+    let rules: [(&str, &[&str]); 9] = [
+        ("src/wire", &["crate::store", "crate::watch", "crate::rpc", "tokio", "tonic", "hyper"]),
+        (
+            "src/store",
+            &["crate::watch", "crate::rpc", "crate::translate", "crate::view", "tonic", "hyper", "crate::pb"],
+        ),
+        (
+            "src/watch",
+            &["crate::rpc", "crate::gateway", "crate::serve", "crate::translate", "tonic", "hyper", "crate::pb"],
+        ),
+        (
+            "src/apisix",
+            &["crate::envoy", "crate::store", "crate::translate", "envoy_types", "tokio", "tonic", "std::fs"],
+        ),
+        ("src/envoy", &["crate::apisix", "crate::store", "crate::xds", "tokio", "tonic::", "std::fs"]),
+        ("src/translate", &["crate::store", "crate::xds", "crate::view", "tokio", "tonic", "std::fs"]),
+        ("src/xds", &["crate::store", "crate::translate", "crate::apisix", "crate::view"]),
+        ("src/rpc", &["crate::gateway", "crate::translate", "crate::xds", "crate::view", "crate::app"]),
+        ("src/gateway", &["crate::translate", "crate::xds", "crate::view", "crate::app"]),
+    ];
+    let mut wrong = Vec::new();
+    for (name, text) in files("src", "rs") {
+        for (module, banned) in rules {
+            if name.starts_with(&format!("{module}/")) || name == format!("{module}.rs") {
+                let lines =
+                    text.lines().filter(|line| line.trim_start().starts_with("use ") || line.contains("crate::"));
+                for line in lines {
+                    let hit = banned.iter().find(|banned| line.contains(**banned));
+                    // The store tells time by tokio's clock, which tests can pause.
+                    wrong.extend(hit.map(|banned| format!("{name} names {banned}: {}", line.trim())));
+                }
+            }
+        }
+        let commands = name.starts_with("src/cli") || name == "src/main.rs";
+        if text.contains("use clap") && !commands {
+            wrong.push(format!("{name} names clap"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_about_one_thing() {
+    let long: Vec<_> = ["src", "tests", "xtask/src", "benches"]
+        .into_iter()
+        .flat_map(|folder| files(folder, "rs"))
+        .filter(|(_, text)| text.lines().count() > 400)
+        .map(|(name, text)| format!("{name}: {} lines", text.lines().count()))
+        .collect();
+    assert!(long.is_empty(), "split by subject:\n{}", long.join("\n"));
+}
+
+#[test]
+fn the_deployment_can_be_read() {
+    for (name, text) in files("deploy", "yaml") {
+        let documents =
+            serde_saphyr::from_multiple::<serde_json::Value>(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for document in &documents {
+            assert!(document["kind"].is_string() && document["metadata"]["name"].is_string(), "{name}: {document}");
+        }
+        // The settings inside are settings.
+        for settings in documents.iter().filter_map(|document| document["data"]["confcast.toml"].as_str()) {
+            check_settings(settings);
+        }
+    }
+    check_settings(&fs::read_to_string(root().join("deploy/confcast.toml")).expect("text"));
+}
+
+/// Has the program look at settings, apart from files that only the deployment has.
+fn check_settings(settings: &str) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("confcast.toml");
+    let here = |line: &str| !line.starts_with("xds_ca") && !line.starts_with("xds_token_file");
+    let settings: String = settings.lines().filter(|line| here(line)).map(|line| format!("{line}\n")).collect();
+    fs::write(&path, settings).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_confcast"))
+        .args(["check", "--config"])
+        .arg(&path)
+        .env("CONFCAST_XDS_NODE_ID", "router~127.0.0.1~a.b~b.svc.cluster.local")
+        .output()
+        .expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
