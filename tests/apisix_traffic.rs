@@ -1,6 +1,6 @@
 //! Requests of real APISIX instances, as they were recorded between them and an etcd, sent again to confcast: it answers
 //! each with the status, the headers that matter and the shape that etcd answered with.
-#![allow(missing_docs)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod support;
 
@@ -44,7 +44,7 @@ fn read(text: &str) -> Vec<Exchange> {
             if let Some((id, true)) = &current
                 && conversations.get(id).is_some_and(|conversation| !conversation.received.is_empty())
             {
-                exchanges.extend(conversations.remove(id).and_then(|conversation| conversation.exchange()));
+                exchanges.extend(conversations.remove(id).and_then(Conversation::exchange));
             }
         } else if line.starts_with("## ") {
             // A note of what was done to the etcd.
@@ -71,7 +71,7 @@ impl Conversation {
             head: head
                 .iter()
                 .filter(|line| !line.starts_with("Content-Length"))
-                .map(|line| format!("{line}\r\n"))
+                .flat_map(|line| [line, "\r\n"])
                 .collect(),
             body: body.to_owned(),
             status,

@@ -1,6 +1,6 @@
 //! The main job with the real program: a control plane's configuration reaches APISIX's way of asking, etcdctl and
 //! plain HTTP, over changes, breaks and restarts.
-#![allow(missing_docs)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The store and the watch hub against a reference model: a plain list of everything that ever happened.
-#![allow(missing_docs)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};

@@ -1,7 +1,7 @@
 //! The xDS client against control planes over real gRPC: our own with the habits of several, and go-control-plane's.
 //!
 //! Whatever happens on the way, the client ends with what the server holds, and what is equal is no change.
-#![allow(missing_docs)]
+#![allow(clippy::print_stdout, missing_docs)]
 
 mod support;
 

@@ -37,7 +37,10 @@ impl PortRule {
         let list = ports.iter().map(String::as_str).collect::<Vec<_>>().join("|");
         Some(match (none, ports.is_empty()) {
             (true, true) => Expr::is("http_host", Op::Matches, ":[0-9]+\\z").negated(),
-            (true, false) => Expr::is("http_host", Op::Matches, format!(":(?!(?:{list})\\z)[0-9]+\\z")).negated(),
+            (true, false) => Expr::Any(vec![
+                Expr::is("http_host", Op::Matches, ":[0-9]+\\z").negated(),
+                Expr::is("http_host", Op::Matches, format!(":(?:{list})\\z")),
+            ]),
             (false, _) => Expr::is("http_host", Op::Matches, format!(":(?:{list})\\z")),
         })
     }

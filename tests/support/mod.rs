@@ -1,5 +1,5 @@
 //! What the tests of the whole program share.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
 pub mod http;
 
