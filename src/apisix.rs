@@ -3,6 +3,8 @@
 //! Knows nothing of Envoy, of the store or of any I/O.
 
 pub mod expr;
+#[cfg(any(test, feature = "testing"))]
+pub mod matching;
 pub mod object;
 pub mod placeholders;
 pub mod route;

@@ -1,6 +1,7 @@
 //! What the tests of the whole program share.
 #![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
+pub mod envoy;
 pub mod http;
 
 use std::io::{BufRead, BufReader};
