@@ -266,3 +266,87 @@ async fn random_histories_converge() {
         assert!(server.seen().nacks.is_empty(), "{:?}", server.seen().nacks);
     }
 }
+
+/// go-control-plane's own server, which is built from its module: where Go is missing the test says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn go_control_plane_itself() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
+    let Some(go) = support::program("CONFCAST_GO", "go") else { return };
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/gocontrolplane");
+    let binary = tempfile::tempdir().expect("a directory");
+    let binary = binary.path().join("control-plane");
+    let build =
+        Command::new(go).args(["build", "-o"]).arg(&binary).arg(".").current_dir(folder).output().expect("go runs");
+    assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
+    let start = || {
+        let mut child = Command::new(&binary).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut address = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut address).expect("an address");
+        let commands = child.stdin.take().expect("piped");
+        (child, commands, format!("http://{}", address.trim()))
+    };
+    for protocol in [Protocol::Delta, Protocol::Sotw] {
+        let (mut child, mut commands, url) = start();
+        let (mut second, mut second_commands, second_url) = start();
+        let mut set = |text: &str| writeln!(commands, "set {text}").expect("it reads");
+        set("1 a:1,2 b:3");
+        // When the first is gone, the client goes on with the second.
+        let mut client = Client::start(vec![url, second_url], protocol);
+        client.holds_services(&[("a", 2), ("b", 1)]).await;
+        for (command, expected) in [
+            ("2 a:1 b:3", &[("a", 1), ("b", 1)][..]),
+            ("3 a:1 b:3 c:4", &[("a", 1), ("b", 1), ("c", 1)]),
+            ("4 c:4", &[("c", 1)]),
+        ] {
+            set(command);
+            client.holds_services(expected).await;
+        }
+        set("5 c:4");
+        client.stays().await;
+        writeln!(second_commands, "set 77 c:4").expect("it reads");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        client.stays().await;
+        writeln!(second_commands, "set 78 c:4 d:5").expect("it reads");
+        client.holds_services(&[("c", 1), ("d", 1)]).await;
+        second.kill().expect("it runs");
+        second.wait().expect("it ends");
+    }
+}
+
+impl Client {
+    /// Waits until the client holds these clusters with so many endpoints, a listener and routes, and nothing else.
+    async fn holds_services(&mut self, services: &[(&str, usize)]) {
+        let expected: BTreeMap<_, _> = services.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let holds = |world: &World| {
+            let count = |resource: &Resource| match resource {
+                Resource::Endpoints(assignment) => assignment.endpoints.iter().map(|l| l.lb_endpoints.len()).sum(),
+                _ => 0,
+            };
+            let of = |kind| world.iter().filter(move |((other, _), _)| *other == kind);
+            let clusters: Vec<_> = of(ResourceType::Cluster).map(|((_, name), _)| name).collect();
+            let endpoints: BTreeMap<_, _> =
+                of(ResourceType::Endpoints).map(|((_, name), resource)| (name.clone(), count(resource))).collect();
+            let routes: usize = of(ResourceType::Route)
+                .map(|(_, resource)| match resource {
+                    Resource::Route(routes) => routes.virtual_hosts[0].routes.len(),
+                    _ => 0,
+                })
+                .sum();
+            clusters.into_iter().eq(expected.keys())
+                && endpoints == expected
+                && routes == expected.len()
+                && world.len() == 2 * expected.len() + 2
+        };
+        let wait = async {
+            while !holds(&self.world) || self.sync != Some(Sync::Complete) {
+                let update = self.updates.recv().await.expect("the client runs");
+                self.take(update);
+            }
+        };
+        let waited = timeout(PATIENCE, wait).await;
+        assert!(waited.is_ok(), "should hold {services:?}, holds {:?}", self.world.keys().collect::<Vec<_>>());
+    }
+}
