@@ -45,6 +45,8 @@ pub struct View {
 pub struct Status {
     /// Whether the first complete configuration of the source has been committed.
     pub loaded: bool,
+    /// Number of times that changes were translated and what became different was committed.
+    pub rounds: u64,
     /// Number of APISIX objects.
     pub objects: usize,
     /// Number of resources' features that could not be expressed exactly.
@@ -134,7 +136,8 @@ impl View {
         } else {
             self.sink.update(changes).await?;
         }
-        let status = Status { loaded: true, objects: self.objects(), reported: report.entries.len() };
+        let rounds = self.status.borrow().rounds + 1;
+        let status = Status { loaded: true, rounds, objects: self.objects(), reported: report.entries.len() };
         log_news(&self.report.load(), &report);
         self.report.store(Arc::new(report));
         if self.status.send_replace(status).loaded {
