@@ -57,7 +57,9 @@ fn hosts(route: &Value) -> impl Iterator<Item = &str> {
 
 /// Looks in one host table: the exact path, then prefixes from the longest; by priority at each place.
 fn in_table(routes: &[(String, Value)], request: &Request, path: &[u8], of: impl Fn(&Value) -> bool) -> Option<usize> {
-    let mut places: BTreeMap<(bool, usize), Vec<(i64, usize, usize)>> = BTreeMap::new();
+    // Exact or not and length of the literal; then priority, length of the pattern and position of each route there.
+    type Places = BTreeMap<(bool, usize), Vec<(i64, usize, usize)>>;
+    let mut places = Places::new();
     for (position, (_, route)) in routes.iter().enumerate().filter(|(_, (_, route))| of(route)) {
         let priority = route["priority"].as_i64().unwrap_or(0);
         for uri in route["uris"].as_array().into_iter().flatten().filter_map(Value::as_str) {
