@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions
 
 use super::endpoints::{self, Endpoints};
 use super::ids;
-use super::report::Notes;
+use super::report::{Entry, Notes};
 use crate::apisix::upstream::{KeepalivePool, Timeout};
 use crate::apisix::{Node, Upstream};
 use crate::envoy::{ResourceType, any, references};
@@ -23,7 +23,7 @@ pub(super) struct Cluster {
     upstream: Upstream,
     nodes: Source,
     weigh_localities: bool,
-    pub(super) notes: Notes,
+    notes: Notes,
 }
 
 /// Where the nodes come from.
@@ -43,6 +43,15 @@ impl Cluster {
             Source::Eds(name) => Some(name),
             Source::Inline(_) | Source::None => None,
         }
+    }
+
+    /// What is not expressed exactly, of the cluster and of the endpoints that are part of it.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let inline = match &self.nodes {
+            Source::Inline(endpoints) => endpoints.notes.entries(),
+            Source::Eds(_) | Source::None => &[],
+        };
+        self.notes.entries().iter().chain(inline)
     }
 
     /// The upstream, with `endpoints` as far as the cluster needs them.

@@ -143,11 +143,13 @@ impl Assembly<'_> {
         out: &mut Vec<ApisixRoute>,
         notes: &mut Notes,
     ) {
+        // A condition that all of them have lets none of them take more than another.
+        let alike = candidates.windows(2).all(|pair| pair[0].conditions == pair[1].conditions);
         let entries: Vec<_> = candidates
             .iter()
             .map(|candidate| order::Entry {
                 uris: &candidate.route.uris,
-                unconditional: candidate.route.is_unconditional() && candidate.conditions.is_empty(),
+                unconditional: candidate.route.is_unconditional() && (alike || candidate.conditions.is_empty()),
             })
             .collect();
         let mut twins: BTreeMap<(&str, String, &[u8]), u32> = BTreeMap::new();

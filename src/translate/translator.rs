@@ -238,7 +238,7 @@ impl Translator {
         let mut objects = Vec::new();
         let upstream = match self.clusters.get(name) {
             Some(cluster) => {
-                made.entries.extend_from_slice(cluster.notes.entries());
+                made.entries.extend(cluster.entries().cloned());
                 let endpoints = cluster.eds_name().and_then(|name| self.endpoints.get(name));
                 made.entries.extend(endpoints.into_iter().flat_map(|endpoints| endpoints.notes.entries()).cloned());
                 Some(cluster.upstream(endpoints))
