@@ -67,6 +67,7 @@ fn known(value: Value, depth: usize) -> Result<Value, JsonError> {
         Value::Object(fields) => {
             let fields: Map<_, _> = fields
                 .into_iter()
+                .filter(|(name, value)| !is_empty_message(name, value))
                 .map(|(name, value)| Ok((name, known(value, depth)?)))
                 .collect::<Result<_, JsonError>>()?;
             match fields.get("@type").and_then(Value::as_str) {
@@ -83,6 +84,11 @@ fn known(value: Value, depth: usize) -> Result<Value, JsonError> {
         }
         other => other,
     })
+}
+
+/// An `Any` without a type, which stands for none: some writers give one for an extension that needs no settings.
+fn is_empty_message(field: &str, value: &Value) -> bool {
+    ["config", "typedConfig", "typed_config"].contains(&field) && value.as_object().is_some_and(Map::is_empty)
 }
 
 fn is_known(url: &str) -> bool {

@@ -55,6 +55,9 @@ pub(super) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileErr
     Ok(resources)
 }
 
+/// Fields of a response beside its resources. One that has nothing else is empty.
+const OF_RESPONSE: [&str; 6] = ["version_info", "versionInfo", "type_url", "typeUrl", "nonce", "canary"];
+
 /// The resources of a document.
 fn resources_of(document: Value) -> Vec<Value> {
     match document {
@@ -63,6 +66,7 @@ fn resources_of(document: Value) -> Vec<Value> {
         Value::Object(mut fields) => match fields.remove("resources") {
             Some(Value::Array(items)) => items.into_iter().map(unwrapped).collect(),
             Some(other) => vec![other],
+            None if fields.keys().all(|name| OF_RESPONSE.contains(&name.as_str())) => Vec::new(),
             None => vec![unwrapped(Value::Object(fields))],
         },
         other => vec![other],
