@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -109,6 +110,8 @@ pub struct Seen {
     pub nacks: Vec<String>,
     /// Ids of clients.
     pub nodes: BTreeSet<String>,
+    /// What came as authorization.
+    pub tokens: Vec<String>,
     /// Answers that also change a subscription, which some control planes lose.
     pub mixed_answers: usize,
 }
@@ -123,11 +126,24 @@ impl AdsServer {
         Self::on(listener, habits)
     }
 
+    /// As [`start`](Self::start), with TLS.
+    ///
+    /// # Panics
+    /// If there is no port, or the certificate is none.
+    pub async fn start_tls(habits: Habits, tls: ServerTlsConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::serve(listener, habits, Server::builder().tls_config(tls).expect("a certificate"))
+    }
+
     /// Starts a server on a port.
     ///
     /// # Panics
     /// If it has no address.
     pub fn on(listener: TcpListener, habits: Habits) -> Self {
+        Self::serve(listener, habits, Server::builder())
+    }
+
+    fn serve(listener: TcpListener, habits: Habits, mut builder: Server) -> Self {
         let address = listener.local_addr().expect("a bound port");
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
@@ -138,7 +154,7 @@ impl AdsServer {
         });
         let service = AggregatedDiscoveryServiceServer::new(Service { shared: shared.clone() })
             .max_decoding_message_size(64 << 20);
-        let serve = tonic::transport::Server::builder()
+        let serve = builder
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         #[expect(clippy::disallowed_methods, reason = "a server of tests ends with its guard")]
@@ -199,6 +215,12 @@ impl Shared {
         note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Remembers what a client said of itself.
+    fn greet<T>(&self, request: &Request<T>) {
+        let token = request.metadata().get("authorization").and_then(|token| token.to_str().ok());
+        self.note(|seen| seen.tokens.extend(token.map(str::to_owned)));
+    }
+
     fn stream_token(&self) -> CancellationToken {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -227,6 +249,7 @@ impl AggregatedDiscoveryService for Service {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.shared.greet(&request);
         if self.shared.habits.delta_only {
             return Err(Status::unimplemented("not implemented"));
         }
@@ -240,6 +263,7 @@ impl AggregatedDiscoveryService for Service {
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.shared.greet(&request);
         if self.shared.habits.sotw_only {
             return Err(Status::unimplemented("not implemented"));
         }

@@ -2,9 +2,11 @@
 
 use envoy_types::pb::envoy::config::route::v3::RouteMatch;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
+use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 
 use crate::apisix::Expr;
 use crate::apisix::expr::{self, Op};
+use crate::envoy::any;
 
 /// A place in APISIX's tree of paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,63 +65,111 @@ impl Path {
     }
 }
 
-/// Reads the path of a match. The error says why APISIX cannot tell such paths.
-pub(super) fn take(found: &RouteMatch) -> Result<Path, String> {
+/// What can be made of the path of a match.
+#[derive(Debug, PartialEq)]
+pub(super) enum Taken {
+    /// Just this.
+    Path(Path),
+    /// No request has such a path.
+    Never,
+    /// APISIX cannot tell such paths, for this reason; what it can tell of them is no less.
+    Refused(String, Path),
+}
+
+/// Reads the path of a match.
+pub(super) fn take(found: &RouteMatch) -> Taken {
     let any_case = found.case_sensitive.is_some_and(|sensitive| !sensitive.value);
     match found.path_specifier.as_ref() {
         Some(PathSpecifier::Prefix(prefix)) => literal(prefix, true, any_case),
         Some(PathSpecifier::Path(path)) => literal(path, false, any_case),
-        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
-            let exact = literal(prefix, false, any_case)?;
-            let below = literal(&format!("{prefix}/"), true, any_case)?;
+        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => separated(prefix, any_case),
+        Some(PathSpecifier::SafeRegex(regex)) => match super::matchers::full_match(&regex.regex) {
+            Ok(regex) => Taken::Path(Path::by(Expr::is("uri", Op::Matches, regex), "^.*".into())),
+            Err(reason) => Taken::Refused(reason, Path::at(Uri::all())),
+        },
+        Some(PathSpecifier::PathMatchPolicy(policy)) => {
+            let template = policy.typed_config.as_ref().and_then(any::unpack::<UriTemplateMatchConfig>);
+            let template = template.map(|config| config.path_template).unwrap_or_default();
+            let fixed = template.split(['{', '*']).next().filter(|fixed| fixed.starts_with('/')).unwrap_or("/");
+            Taken::Refused("URI templates are not translated".into(), Path::at(Uri::Prefix(normalised(fixed))))
+        }
+        // APISIX answers CONNECT by itself, before it looks at routes.
+        Some(PathSpecifier::ConnectMatcher(_)) | None => Taken::Never,
+    }
+}
+
+fn separated(prefix: &str, any_case: bool) -> Taken {
+    match (literal(prefix, false, any_case), literal(&format!("{prefix}/"), true, any_case)) {
+        (Taken::Path(exact), Taken::Path(below)) => {
             let condition = match (exact.condition, below.condition) {
                 (Some(exact), Some(below)) => Some(Expr::Any(vec![exact, below])),
                 _ => None,
             };
             let mut uris = exact.uris;
             uris.extend(below.uris.into_iter().filter(|uri| *uri != Uri::all() || condition.is_none()));
-            Ok(Path { uris, condition, matched: exact.matched })
+            Taken::Path(Path { uris, condition, matched: exact.matched })
         }
-        Some(PathSpecifier::SafeRegex(regex)) => {
-            let regex = super::matchers::full_match(&regex.regex)?;
-            Ok(Path::by(Expr::is("uri", Op::Matches, regex), "^.*".into()))
-        }
-        Some(PathSpecifier::ConnectMatcher(_)) => Err("APISIX does not serve CONNECT".into()),
-        Some(PathSpecifier::PathMatchPolicy(_)) => Err("URI templates are not translated".into()),
-        None => Err("no path".into()),
+        (Taken::Refused(reason, _), _) => Taken::Refused(reason, Path::at(Uri::Prefix(normalised(prefix)))),
+        _ => Taken::Never,
     }
 }
 
-fn literal(text: &str, prefix: bool, any_case: bool) -> Result<Path, String> {
+fn literal(text: &str, prefix: bool, any_case: bool) -> Taken {
     let text = if text.is_empty() && prefix { "/" } else { text };
-    let path = decoded(text)?;
-    let anchored = |end: &str| expr::pattern(&format!("^{}{end}", expr::literal(&path)));
-    let end = if prefix { "" } else { "\\z" };
-    if any_case && path.contains(|c: char| c.is_alphabetic()) {
-        let condition = Expr::is("uri", Op::MatchesAnyCase, anchored(end));
-        return Ok(Path::by(condition, format!("(?i)^{}", expr::literal(&path))));
+    if !text.starts_with('/') {
+        return Taken::Never;
     }
-    if path.contains('*') {
+    let at = |path: String| if prefix { Uri::Prefix(path) } else { Uri::Exact(path) };
+    let normal = normalised(text);
+    if normal != text {
+        // It would never be found as it is, and written in that form would find other paths as well.
+        let reason = format!("APISIX decodes and normalises paths such as {text:?} before it looks at them");
+        let place = if any_case || normal.contains('*') { Uri::all() } else { at(normal) };
+        return Taken::Refused(reason, Path::at(place));
+    }
+    let anchored = |end: &str| expr::pattern(&format!("^{}{end}", expr::literal(text)));
+    let end = if prefix { "" } else { "\\z" };
+    if any_case && text.contains(|c: char| c.is_alphabetic()) {
+        let condition = Expr::is("uri", Op::MatchesAnyCase, anchored(end));
+        return Taken::Path(Path::by(condition, format!("(?i)^{}", expr::literal(text))));
+    }
+    if text.contains('*') {
         // A star in a path is a wildcard to APISIX.
         let condition =
-            if prefix { Expr::is("uri", Op::Matches, anchored(end)) } else { Expr::is("uri", Op::Eq, path.clone()) };
-        return Ok(Path::by(condition, format!("^{}", expr::literal(&path))));
+            if prefix { Expr::is("uri", Op::Matches, anchored(end)) } else { Expr::is("uri", Op::Eq, text.to_owned()) };
+        return Taken::Path(Path::by(condition, format!("^{}", expr::literal(text))));
     }
-    Ok(Path::at(if prefix { Uri::Prefix(path) } else { Uri::Exact(path) }))
+    Taken::Path(Path::at(at(text.to_owned())))
 }
 
-/// The text as APISIX sees such a path: normalised and decoded. Refuses what does not survive that, as the route
-/// would never match, or match other paths.
-fn decoded(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') {
-        return Err(format!("the path {text:?} does not begin with a slash"));
+/// A path as APISIX sees it: decoded once, slashes merged, dots resolved.
+fn normalised(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, hex(0), hex(1)) {
+            bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
     }
-    let dots = text.split('/').any(|segment| segment == "." || segment == "..");
-    if text.contains("//") || dots {
-        return Err(format!("APISIX resolves double slashes and dots before it looks at a path such as {text:?}"));
+    let decoded = String::from_utf8_lossy(&bytes).into_owned();
+    let mut segments: Vec<&str> = Vec::new();
+    let all: Vec<_> = decoded.split('/').skip(1).collect();
+    for (position, segment) in all.iter().enumerate() {
+        let last = position + 1 == all.len();
+        match *segment {
+            "" | "." if !last => {}
+            "." => segments.push(""),
+            ".." => {
+                segments.pop();
+                segments.extend(last.then_some(""));
+            }
+            other => segments.push(other),
+        }
     }
-    if text.contains('%') {
-        return Err(format!("APISIX decodes paths such as {text:?} before it looks at them"));
-    }
-    Ok(text.to_owned())
+    format!("/{}", segments.join("/"))
 }

@@ -12,7 +12,7 @@ use super::action::{self, Action};
 use super::filters::{self, Verdict};
 use super::headers::Mutation;
 use super::matchers::{self, Header};
-use super::path::{self, Path, Uri};
+use super::path::{self, Uri};
 use super::report::Notes;
 use crate::apisix::Expr;
 use crate::apisix::expr::Op;
@@ -63,10 +63,14 @@ pub(super) fn take(
     let mut conditions = Vec::new();
     let mut methods: Option<Vec<String>> = None;
     let mut refusals = Vec::new();
-    let path = path::take(found).unwrap_or_else(|reason| {
-        refusals.push(("match.path", reason));
-        Path { uris: vec![Uri::all()], condition: None, matched: "^".into() }
-    });
+    let path = match path::take(found) {
+        path::Taken::Path(path) => path,
+        path::Taken::Never => return None,
+        path::Taken::Refused(reason, path) => {
+            refusals.push(("match.path", reason));
+            path
+        }
+    };
     conditions.extend(path.condition.clone());
     for matcher in &found.headers {
         match matchers::header(matcher) {

@@ -171,13 +171,20 @@ fn what_cannot_be_matched_is_never_widened() {
         json!({"prefix": "/", "dynamic_metadata": [{"filter": "f", "path": [{"key": "k"}], "value": {"present_match": true}}]}),
         json!({"prefix": "/a//b"}),
         json!({"path": "/a%2Fb"}),
-        json!({"connect_matcher": {}}),
         json!({"safe_regex": {"regex": "("}}),
     ] {
         let (routes, report) = route(&json!({"match": found, "route": {"cluster": "c"}}));
         assert_eq!(routes[0]["plugins"]["fault-injection"]["abort"]["http_status"], 503, "{found}");
         assert!(routes[0].get("upstream_id").is_none());
         assert_eq!(report.entries.len(), 1, "{found}");
+    }
+    // Only at the place where the path would be, so that it takes no more than it must.
+    let uris = |found: Value| route(&json!({"match": found, "route": {"cluster": "c"}})).0[0]["uris"].clone();
+    assert_eq!(uris(json!({"prefix": "/a//b/../%63"})), json!(["/a/c*"]));
+    assert_eq!(uris(json!({"path": "/a%2Fb"})), json!(["/a/b"]));
+    // No request has such a path.
+    for found in [json!({"path": "a"}), json!({"connect_matcher": {}})] {
+        assert_eq!(route(&json!({"match": found, "route": {"cluster": "c"}})).0, Vec::<Value>::new(), "{found}");
     }
     let fraction = |numerator| json!({"prefix": "/", "runtime_fraction": {"default_value": {"numerator": numerator}}});
     for (numerator, routes_left, reported) in [(0, 0, 0), (100, 1, 0), (50, 0, 1)] {
