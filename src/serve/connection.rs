@@ -8,6 +8,7 @@ use http::header::CONTENT_TYPE;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -74,14 +75,7 @@ pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop:
         Ok(Some(Protocol::Http1)) => {
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
-            let mut connection = std::pin::pin!(http.serve_connection(io, respond));
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            until_stopped(http.serve_connection(io, respond), &stop).await
         }
         Ok(Some(Protocol::Http2)) => {
             let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -89,18 +83,23 @@ pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop:
                 .max_concurrent_streams(MAX_STREAMS)
                 .keep_alive_interval(times.ping)
                 .max_header_list_size(16 << 10);
-            let mut connection = std::pin::pin!(http.serve_connection(io, respond));
-            tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            }
+            until_stopped(http.serve_connection(io, respond), &stop).await
         }
         Ok(None) | Err(_) => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Runs a connection; once `stop` is cancelled, only until its requests are answered.
+async fn until_stopped<C: GracefulConnection>(connection: C, stop: &CancellationToken) -> Result<(), C::Error> {
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended.map(drop),
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await.map(drop)
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod delta;
 mod sotw;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -255,7 +256,7 @@ impl AggregatedDiscoveryService for Service {
         }
         let (sender, responses) = mpsc::channel(64);
         #[expect(clippy::disallowed_methods, reason = "a stream of tests ends with its client or the server")]
-        tokio::spawn(sotw::run(self.shared.clone(), request.into_inner(), sender));
+        tokio::spawn(stream::run::<sotw::Kind>(self.shared.clone(), request.into_inner(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 
@@ -269,7 +270,7 @@ impl AggregatedDiscoveryService for Service {
         }
         let (sender, responses) = mpsc::channel(64);
         #[expect(clippy::disallowed_methods, reason = "a stream of tests ends with its client or the server")]
-        tokio::spawn(delta::run(self.shared.clone(), request.into_inner(), sender));
+        tokio::spawn(stream::run::<delta::Kind>(self.shared.clone(), request.into_inner(), sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
     }
 }

@@ -1,19 +1,16 @@
 //! A state-of-the-world stream of the test server.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
+use super::stream;
+use super::{Shared, World, is_wildcard, version};
+use crate::envoy::ResourceType;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::Any;
-use tokio::sync::mpsc;
-use tonic::{Status, Streaming};
-
-use super::{ORDER, Shared, World, is_wildcard, version};
-use crate::envoy::ResourceType;
 
 /// What is known of a type on a stream.
 #[derive(Default)]
-struct Kind {
+pub(super) struct Kind {
     asked: bool,
     names: BTreeSet<String>,
     /// Version of what was last sent, and the names that it was sent for.
@@ -22,46 +19,26 @@ struct Kind {
     in_flight: bool,
 }
 
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    mut requests: Streaming<DiscoveryRequest>,
-    responses: mpsc::Sender<Result<DiscoveryResponse, Status>>,
-) {
-    shared.note(|seen| seen.streams += 1);
-    let token = shared.stream_token();
-    let mut world = shared.world.subscribe();
-    let mut kinds: BTreeMap<ResourceType, Kind> = BTreeMap::new();
-    let mut nonces = 0_u64;
-    loop {
-        let current = world.borrow_and_update().clone();
-        for kind in ORDER {
-            if shared.habits.one_in_flight && kinds.values().any(|kind| kind.in_flight) {
-                break;
-            }
-            let Some(state) = kinds.get_mut(&kind) else { continue };
-            if let Some(mut response) = next(&shared, kind, state, &current) {
-                nonces += 1;
-                state.nonce = nonces.to_string();
-                state.in_flight = true;
-                response.nonce = state.nonce.clone();
-                shared.note(|seen| seen.responses += 1);
-                if responses.send(Ok(response)).await.is_err() {
-                    return;
-                }
-            }
-        }
-        tokio::select! {
-            biased;
-            () = token.cancelled() => {
-                let _ = responses.send(Err(Status::unavailable("going away"))).await;
-                return;
-            }
-            changed = world.changed() => if changed.is_err() { return },
-            request = requests.message() => match request {
-                Ok(Some(request)) => take(&shared, &mut kinds, request),
-                Ok(None) | Err(_) => return,
-            },
-        }
+impl stream::Kind for Kind {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+
+    fn take(shared: &Shared, kinds: &mut BTreeMap<ResourceType, Self>, request: DiscoveryRequest) {
+        take(shared, kinds, request);
+    }
+
+    fn next(&mut self, shared: &Shared, kind: ResourceType, world: &World) -> Option<DiscoveryResponse> {
+        next(shared, kind, self, world)
+    }
+
+    fn in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    fn sent(&mut self, response: &mut DiscoveryResponse, nonce: String) {
+        self.in_flight = true;
+        response.nonce.clone_from(&nonce);
+        self.nonce = nonce;
     }
 }
 
