@@ -328,3 +328,33 @@ fn bytes_that_are_no_protocol_do_no_harm() {
     let version = http::get(confcast.address, "/version").json();
     assert_eq!(version["etcdcluster"], "3.5.0");
 }
+
+#[test]
+fn a_client_that_leaves_is_forgotten_and_one_that_does_not_read_costs_nothing() {
+    let confcast = server();
+    let streams = || http::get(confcast.admin, "/status").json()["watch"].clone();
+    let mut watches: Vec<_> = (0..50).map(|_| Watch::open(confcast.address, "a/", "a0", 0)).collect();
+    assert_eq!(streams(), json!({"streams": 50, "watchers": 50, "interests": 1}));
+    // Nobody reads while 60 MB are written to each of them.
+    let before = memory(&confcast);
+    for number in 0..60 {
+        put(&confcast, &format!("a/{}", number % 3), &format!("{number}{}", "x".repeat(1_000_000)));
+    }
+    let grown = memory(&confcast) - before;
+    // What the log keeps, its encoded form, and what the kernel holds for no one: far from 50 times 80 MB.
+    assert!(grown < 500 << 20, "{} MB", grown >> 20);
+    // Those who read on get everything, each revision whole.
+    let mut seen = 0;
+    while seen < 60 {
+        seen += watches[0].keys().len();
+    }
+    drop(watches);
+    support::until("forgotten", || streams() == json!({"streams": 0, "watchers": 0, "interests": 0}));
+}
+
+/// Resident memory of the server, in bytes.
+fn memory(confcast: &Confcast) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", confcast.id())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") << 10
+}

@@ -88,15 +88,20 @@ impl Frame {
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| {
             let mut buf = Vec::new();
-            for (position, event) in self.events.iter().enumerate() {
-                if position > 0 {
-                    buf.push(b',');
-                }
-                let previous = self.previous(event).map(|record| record.json().as_ref());
-                wire::event::put_json(&mut buf, event.is_delete(), event.record.json(), previous);
-            }
+            self.put_json(&mut buf);
             buf.into()
         })
+    }
+
+    /// Appends the events as JSON objects with commas between.
+    pub(super) fn put_json(&self, buf: &mut Vec<u8>) {
+        for (position, event) in self.events.iter().enumerate() {
+            if position > 0 {
+                buf.push(b',');
+            }
+            let previous = self.previous(event).map(|record| record.json().as_ref());
+            wire::event::put_json(buf, event.is_delete(), event.record.json(), previous);
+        }
     }
 
     /// The whole line of the gateway's stream for a watcher with id 0, which nearly all of them have.

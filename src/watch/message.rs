@@ -93,15 +93,17 @@ impl Message {
     /// Shared by all streams of the interest when the watcher's id is 0, the first that a stream gives.
     pub fn json_line(&self, identity: &Identity) -> Bytes {
         match self {
-            Self::Events { id: WatchId(0), frame } => frame.line(|| self.make_json_line(identity)).clone(),
-            _ => self.make_json_line(identity),
+            // Encoded right into the line, so that it is kept once.
+            Self::Events { id: WatchId(0), frame } => {
+                frame.line(|| self.make_json_line(identity, Frame::put_json)).clone()
+            }
+            _ => self.make_json_line(identity, |frame, buf| buf.extend_from_slice(frame.json())),
         }
     }
 
-    fn make_json_line(&self, identity: &Identity) -> Bytes {
+    fn make_json_line(&self, identity: &Identity, put_events: impl FnOnce(&Frame, &mut Vec<u8>)) -> Bytes {
         let (head, frame) = self.parts();
-        let events = frame.map(super::frame::Frame::json);
-        let mut buf = Vec::with_capacity(256 + events.map_or(0, Bytes::len));
+        let mut buf = Vec::with_capacity(256);
         buf.extend_from_slice(b"{\"result\":");
         let mut result = Object::open(&mut buf);
         identity.put_json(result.value("header"), head.revision.0);
@@ -110,10 +112,10 @@ impl Message {
         result.bool("canceled", head.canceled);
         result.int64("compact_revision", head.compact_revision.0);
         result.text("cancel_reason", head.reason);
-        if let Some(events) = events {
+        if let Some(frame) = frame {
             let list = result.value("events");
             list.push(b'[');
-            list.extend_from_slice(events);
+            put_events(frame, list);
             list.push(b']');
         }
         result.close();
@@ -138,6 +140,65 @@ impl Message {
             }
             Self::Progress { id, revision } => (Head { id: *id, revision: *revision, ..head }, None),
             Self::Events { id, frame } => (Head { id: *id, revision: frame.revision(), ..head }, Some(frame)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::pb::etcdserverpb::WatchResponse;
+    use crate::store::{KeyRange, LeaseId, MemoryOnly, Origin, Restored, Retention, Writer};
+    use crate::watch::Scope;
+
+    const IDENTITY: Identity = Identity { cluster_id: u64::MAX, member_id: 7, raft_term: 2 };
+
+    /// A frame with a put, an overwriting put and a deletion.
+    fn frame(prev_kv: bool) -> Arc<Frame> {
+        let restored = Restored::empty_at(Revision(10));
+        let (mut writer, _) = Writer::new(restored, Retention::default(), Box::new(MemoryOnly));
+        for step in 0..3 {
+            let mut transaction = writer.begin();
+            transaction.put("a".into(), vec![step; 3].into(), LeaseId::NONE, Origin::Client);
+            if step == 2 {
+                transaction.delete(b"a");
+            }
+            writer.commit(transaction);
+        }
+        let scope = Scope { prev_kv, ..Scope::all_of(KeyRange::all()) };
+        Arc::new(Frame::collect(&scope, writer.snapshot(), Revision(11)))
+    }
+
+    /// What is written by hand is what the generated code makes of the same message, in both formats.
+    #[test]
+    fn both_forms_are_those_of_the_generated_code() {
+        let (zero, other) = (WatchId(0), WatchId(-5));
+        let messages = [
+            Message::Created { id: zero, revision: Revision(5) },
+            Message::Created { id: other, revision: Revision(5) },
+            Message::Refused { revision: Revision(5), reason: "a \"reason\"" },
+            Message::Canceled { id: other, cancel: Cancel::Requested(Revision(5)) },
+            Message::Canceled { id: zero, cancel: Cancel::Compacted(Revision(3)) },
+            Message::Progress { id: WatchId::ALL, revision: Revision(5) },
+            Message::Events { id: zero, frame: frame(false) },
+            Message::Events { id: other, frame: frame(true) },
+        ];
+        for message in messages {
+            let mut bytes = Vec::new();
+            let events = message.put_proto(&IDENTITY, &mut bytes);
+            bytes.extend(events.unwrap_or_default());
+            let decoded = WatchResponse::decode(bytes.as_slice()).expect("decodes");
+            let json = serde_json::json!({"result": decoded}).to_string() + "\n";
+            let ours: serde_json::Value = serde_json::from_slice(&message.json_line(&IDENTITY)).expect("JSON");
+            let theirs: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(ours, theirs);
+            if let Message::Events { frame, .. } = &message {
+                assert_eq!(decoded.events.len(), 4);
+                assert_eq!(decoded.header.expect("a header").revision, frame.revision().0);
+                assert_eq!(decoded.events[1].prev_kv.is_some(), decoded.watch_id != 0);
+            }
         }
     }
 }

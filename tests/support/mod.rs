@@ -87,6 +87,11 @@ impl Confcast {
         Self { child, address, admin, log }
     }
 
+    /// Id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("not poisoned").clone()
