@@ -10,7 +10,7 @@ use crate::{generate, tools};
 /// Runs all tests.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     let variables = tools::variables();
-    run(cargo(&["test", "--workspace", "--all-features"]).args(args).envs(variables))
+    run(cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]).args(args).envs(variables))
 }
 
 /// Formats the code and applies what the linter knows how to mend.
