@@ -18,7 +18,7 @@ fn sessions(hub: &Hub, count: usize) -> Vec<Session> {
     let create = Create { key: "/apisix/".into(), range_end: "/apisix0".into(), ..Create::default() };
     let mut sessions: Vec<_> = (0..count).map(|_| hub.session()).collect();
     for session in &mut sessions {
-        session.create(create.clone());
+        session.create(&create);
         drain(session, |_| 0);
     }
     sessions

@@ -100,24 +100,33 @@ async fn report(State(admin): State<Admin>) -> Response {
     Json(report.as_ref()).into_response()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let Some(handle) = &admin.metrics else {
-        return (StatusCode::NOT_FOUND, "this process records no metrics\n").into_response();
-    };
-    // Gauges of what is counted anyway are set when they are looked at.
-    let snapshot = admin.node.store.snapshot();
-    let (commits, bytes) = snapshot.log_size();
-    let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
-    gauge!(telemetry::REVISION).set(snapshot.revision().0 as f64);
-    gauge!(telemetry::KEYS).set(snapshot.len() as f64);
-    gauge!(telemetry::LOG_COMMITS).set(commits as f64);
-    gauge!(telemetry::LOG_BYTES).set(bytes as f64);
-    gauge!(telemetry::WATCH_STREAMS).set(admin.node.hub.streams() as f64);
-    gauge!(telemetry::WATCHERS).set(admin.node.hub.watchers() as f64);
-    gauge!(telemetry::INTERESTS).set(admin.node.hub.interests() as f64);
-    gauge!(telemetry::OBJECTS).set(view.objects as f64);
-    gauge!(telemetry::REPORTED).set(view.reported as f64);
-    gauge!(telemetry::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], handle.render()).into_response()
+    match admin.render() {
+        None => (StatusCode::NOT_FOUND, "this process records no metrics\n").into_response(),
+        Some(text) => ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+    }
+}
+
+impl Admin {
+    /// All metrics, in the form that Prometheus reads.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    pub fn render(&self) -> Option<String> {
+        let admin = self;
+        let handle = admin.metrics.as_ref()?;
+        // Gauges of what is counted anyway are set when they are looked at.
+        let snapshot = admin.node.store.snapshot();
+        let (commits, bytes) = snapshot.log_size();
+        let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
+        gauge!(telemetry::REVISION).set(snapshot.revision().0 as f64);
+        gauge!(telemetry::KEYS).set(snapshot.len() as f64);
+        gauge!(telemetry::LOG_COMMITS).set(commits as f64);
+        gauge!(telemetry::LOG_BYTES).set(bytes as f64);
+        gauge!(telemetry::WATCH_STREAMS).set(admin.node.hub.streams() as f64);
+        gauge!(telemetry::WATCHERS).set(admin.node.hub.watchers() as f64);
+        gauge!(telemetry::INTERESTS).set(admin.node.hub.interests() as f64);
+        gauge!(telemetry::OBJECTS).set(view.objects as f64);
+        gauge!(telemetry::REPORTED).set(view.reported as f64);
+        gauge!(telemetry::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
+        Some(handle.render())
+    }
 }

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
+use crate::auth::{self, Auth, SigningKey};
 use crate::config::{Config, Source};
+use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
 use crate::readiness::Readiness;
 use crate::rpc::Node;
@@ -67,6 +69,9 @@ pub enum StartError {
     /// The data directory could not be used.
     #[error(transparent)]
     DataDir(#[from] OpenError),
+    /// The users in the data directory cannot be read, which must not leave everything open.
+    #[error("the users in the data directory cannot be read: {0}")]
+    Users(#[source] serde_json::Error),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -81,22 +86,25 @@ impl Server {
     /// Starts a server.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let (config, opened) = open_store(config).await?;
-        let (store, identity, restored) = opened;
+        let Opened { store, identity, auth, restored } = opened;
         let (listener, address) = bind(config.listen, "--listen")?;
         let admin = config.admin_listen.map(|address| bind(address, "--admin-listen")).transpose()?;
         let readiness = readiness(&config.source, restored);
         let client_url = config.client_url.unwrap_or_else(|| format!("http://{address}"));
         let stop = Stop::default();
+        let connections = TaskTracker::new();
         let node = Node {
             hub: Arc::new(Hub::new(store.clone())),
             store,
             identity,
+            auth,
+            durable: config.data_dir.is_some(),
             readiness,
             stopping: CancellationToken::new(),
+            tasks: connections.clone(),
             client_url: client_url.into(),
         };
         let background = CancellationToken::new();
-        let connections = TaskTracker::new();
         let mut core = JoinSet::new();
 
         let (hub, token) = (node.hub.clone(), background.clone());
@@ -109,15 +117,24 @@ impl Server {
         let view =
             start_source(&config.source, &config.prefix, config.pace, config.translate, &node, &background, &mut core);
         let admin_address = admin.as_ref().map(|(_, address)| *address);
+        let shown = Admin { node: node.clone(), view: view.clone(), metrics: config.metrics };
+        let exposition = shown.clone();
+        let metrics: Metrics = Arc::new(move || exposition.render());
         if let Some((listener, _)) = admin {
-            let admin = Admin { node: node.clone(), view: view.clone(), metrics: config.metrics };
+            let admin = shown;
             let token = background.clone();
             core.spawn(async move {
                 admin::serve(listener, admin, token).await;
                 "admin port"
             });
         }
-        let serve = serve::serve(listener, Service::new(node.clone()), config.times, connections.clone(), stop.clone());
+        let serve = serve::serve(
+            listener,
+            Service::new(node.clone(), Some(metrics)),
+            config.times,
+            connections.clone(),
+            stop.clone(),
+        );
         core.spawn(async move {
             serve.await;
             "listener"
@@ -199,14 +216,22 @@ fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketA
     bound.map_err(|source| StartError::Listen { address, flag, source })
 }
 
-/// The store with what the data directory holds, and whether that is anything.
-async fn open_store(config: Config) -> Result<(Config, (Store, Identity, bool)), StartError> {
+/// What the data directory holds, or what a server without one starts with.
+struct Opened {
+    store: Store,
+    identity: Identity,
+    auth: Auth,
+    /// Whether there is a configuration from before.
+    restored: bool,
+}
+
+async fn open_store(config: Config) -> Result<(Config, Opened), StartError> {
     let open = move || read_store(&config).map(|opened| (config, opened));
     // Reads a file, which may be large.
     tokio::task::spawn_blocking(open).await.map_err(|error| StartError::Thread(std::io::Error::other(error)))?
 }
 
-fn read_store(config: &Config) -> Result<(Store, Identity, bool), StartError> {
+fn read_store(config: &Config) -> Result<Opened, StartError> {
     // The clock is asked once, for a history that continues none.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let first = Revision::from_wall_clock(now);
@@ -216,13 +241,22 @@ fn read_store(config: &Config) -> Result<(Store, Identity, bool), StartError> {
         member_id: random.random_range(1..=u64::MAX),
         raft_term: TERM,
     };
-    let (restored, journal, identity, is_new): (_, Box<dyn Journal>, _, _) = match &config.data_dir {
-        None => (Restored::empty_at(first), Box::new(MemoryOnly), fresh, true),
+    let (mut restored, journal, identity, is_new, secret): (_, Box<dyn Journal>, _, _, _) = match &config.data_dir {
+        None => (Restored::empty_at(first), Box::new(MemoryOnly), fresh, true, None),
         Some(path) => {
             let opened = DataDir::open(path, first, fresh)?;
-            (opened.restored, Box::new(opened.dir), opened.identity, opened.is_new)
+            (opened.restored, Box::new(opened.dir), opened.identity, opened.is_new, Some(opened.token_secret))
         }
     };
+    let users = match restored.auth.take() {
+        None => auth::State::default(),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(StartError::Users)?,
+    };
+    let key = match config.auth_token_key.as_ref().or(secret.as_ref()) {
+        Some(secret) => SigningKey::new(secret),
+        None => SigningKey::random(),
+    };
+    let auth = Auth::new(users, key, config.auth_token_lifetime);
     let has_configuration =
         !is_new && restored.records.iter().any(|record| record.origin == crate::store::Origin::Source);
     let (revision, keys) = (restored.revision, restored.records.len());
@@ -230,7 +264,7 @@ fn read_store(config: &Config) -> Result<(Store, Identity, bool), StartError> {
     if !is_new {
         tracing::info!(%revision, keys, path = %config.data_dir.as_deref().map(PathBuf::from).unwrap_or_default().display(), "continuing from the data directory");
     }
-    Ok((store, identity, has_configuration))
+    Ok(Opened { store, identity, auth, restored: has_configuration })
 }
 
 /// Ready at once if there is nothing to wait for, or something to serve until then.

@@ -27,6 +27,12 @@ pub struct Config {
     pub prefix: Prefix,
     /// Directory that is kept over restarts. Default none, which makes clients reload after a restart.
     pub data_dir: Option<PathBuf>,
+    /// Secret that signs the tokens of users. Default one of the data directory's own, or a random one. Replicas need
+    /// the same one to accept each other's tokens.
+    pub auth_token_key: Option<Vec<u8>>,
+    /// How long a token is good. Default 24 hours, as APISIX's gRPC mode never asks for another one; a change of the
+    /// user's password ends it earlier.
+    pub auth_token_lifetime: Duration,
     /// How long running requests may take when the server stops. Default 10 s.
     pub drain: Duration,
     /// How much history is kept.
@@ -62,6 +68,8 @@ impl Default for Config {
             source: Source::None,
             prefix: Prefix::default(),
             data_dir: None,
+            auth_token_key: None,
+            auth_token_lifetime: Duration::from_hours(24),
             drain: Duration::from_secs(10),
             retention: Retention::default(),
             pace: Pace::default(),

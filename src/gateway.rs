@@ -5,7 +5,12 @@
 
 pub mod answer;
 pub mod json;
+pub mod path;
+pub mod probes;
+mod requests;
 pub mod routes;
-pub mod watch;
+mod streams;
+mod watch;
 
+pub use probes::Metrics;
 pub use routes::Gateway;

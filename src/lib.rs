@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod apisix;
 pub mod app;
+pub mod auth;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -30,5 +30,17 @@ pub mod etcdserverpb {
     include!("pb/etcdserverpb.serde.rs");
 }
 
+/// Locks made by the server.
+pub mod v3lockpb {
+    include!("pb/v3lockpb.rs");
+    include!("pb/v3lockpb.serde.rs");
+}
+
+/// Elections held by the server.
+pub mod v3electionpb {
+    include!("pb/v3electionpb.rs");
+    include!("pb/v3electionpb.serde.rs");
+}
+
 /// Descriptors of all of the above, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("pb/descriptors.binpb");

@@ -31,6 +31,8 @@ type Row<'a> = (u8, i64, i64, i64, i64, &'a [u8]);
 const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'_, &[u8], Row<'_>> = TableDefinition::new("records");
 const DELETED: TableDefinition<'_, &[u8], i64> = TableDefinition::new("deleted");
+/// Under `state` what the keeper of the users keeps, under `key` the secret that signs tokens.
+const AUTH: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("auth");
 const LEASES: TableDefinition<'_, i64, i64> = TableDefinition::new("leases");
 
 /// An open data directory.
@@ -48,6 +50,8 @@ pub struct Opened {
     pub restored: Restored,
     /// The identity that the server keeps over restarts.
     pub identity: Identity,
+    /// A secret of the directory's own, for signing tokens that are good after a restart.
+    pub token_secret: Vec<u8>,
     /// Whether there was anything in it.
     pub is_new: bool,
 }
@@ -98,18 +102,19 @@ impl DataDir {
         })?;
         let damaged = |source: redb::Error| OpenError::Damaged { path: file.clone(), source: Box::new(source) };
         let mut dir = Self { database };
-        match dir.meta("format").map_err(damaged)? {
+        let (restored, identity, is_new) = match dir.meta("format").map_err(damaged)? {
             None => {
                 dir.create(first, fresh).map_err(damaged)?;
-                let restored = Restored::empty_at(first);
-                Ok(Opened { dir, restored, identity: fresh, is_new: true })
+                (Restored::empty_at(first), fresh, true)
             }
             Some(FORMAT) => {
                 let (restored, identity) = dir.load(fresh).map_err(damaged)?;
-                Ok(Opened { dir, restored, identity, is_new: false })
+                (restored, identity, false)
             }
-            Some(found) => Err(OpenError::Format { path: file, found }),
-        }
+            Some(found) => return Err(OpenError::Format { path: file, found }),
+        };
+        let token_secret = dir.token_secret().map_err(damaged)?;
+        Ok(Opened { dir, restored, identity, token_secret, is_new })
     }
 
     fn meta(&self, name: &str) -> Result<Option<i64>, redb::Error> {
@@ -135,6 +140,24 @@ impl DataDir {
         }
         write.commit()?;
         Ok(())
+    }
+
+    /// The secret, made when it is first asked for.
+    fn token_secret(&self) -> Result<Vec<u8>, redb::Error> {
+        let write = self.database.begin_write()?;
+        let secret = {
+            let mut auth = write.open_table(AUTH)?;
+            let kept = auth.get("key")?.map(|secret| secret.value().to_vec());
+            if let Some(secret) = kept {
+                secret
+            } else {
+                let secret: [u8; 32] = rand::random();
+                auth.insert("key", secret.as_slice())?;
+                secret.to_vec()
+            }
+        };
+        write.commit()?;
+        Ok(secret)
     }
 
     fn load(&self, fresh: Identity) -> Result<(Restored, Identity), redb::Error> {
@@ -168,6 +191,11 @@ impl DataDir {
             let (id, ttl) = row?;
             restored.leases.push((LeaseId(id.value()), ttl.value()));
         }
+        restored.auth = match read.open_table(AUTH) {
+            Ok(table) => table.get("state")?.map(|state| Bytes::copy_from_slice(state.value())),
+            Err(redb::TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok((restored, identity))
     }
 
@@ -214,6 +242,9 @@ fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
         Entry::LeaseGranted(id, ttl) => {
             write.open_table(LEASES)?.insert(id.0, ttl)?;
         }
+        Entry::Auth(state) => {
+            write.open_table(AUTH)?.insert("state", state.as_ref())?;
+        }
         Entry::LeaseRemoved(id) => {
             write.open_table(LEASES)?.remove(id.0)?;
         }
@@ -245,6 +276,7 @@ mod tests {
         let path = tempfile::tempdir().expect("a directory");
         let opened = open(path.path());
         assert!(opened.is_new);
+        let secret = opened.token_secret.clone();
         let store = Store::open(opened.restored, Retention::default(), Box::new(opened.dir)).expect("a thread");
         store
             .submit(|writer| {
@@ -258,6 +290,7 @@ mod tests {
                 let mut transaction = writer.begin();
                 transaction.delete(b"b");
                 writer.commit(transaction);
+                writer.keep_auth("users".into());
             })
             .await
             .expect("durable");
@@ -267,6 +300,7 @@ mod tests {
         let opened = reopen(path.path()).await;
         assert!(!opened.is_new);
         assert_eq!(opened.identity, IDENTITY, "the identity is kept");
+        assert_eq!((opened.token_secret, opened.restored.auth.as_deref()), (secret, Some(b"users".as_ref())));
         let store = Store::open(opened.restored, Retention::default(), Box::new(opened.dir)).expect("a thread");
         let snapshot = store.snapshot();
         assert_eq!(snapshot.revision(), Revision(103));

@@ -17,7 +17,7 @@ pub mod message;
 mod registry;
 pub mod session;
 
-pub use frame::Frame;
+pub use frame::{Frame, Part};
 pub use hub::Hub;
 pub use interest::{Interest, Scope};
 pub use message::{Cancel, Message};

@@ -283,7 +283,7 @@ async fn run(steps: Vec<Step>, retention: Retention, first: i64) {
                 };
                 let mut session = hub.session();
                 let (key, range_end) = range.wire();
-                session.create(Create { key, range_end, start_revision: start, prev_kv, ..Create::default() });
+                session.create(&Create { key, range_end, start_revision: start, prev_kv, ..Create::default() });
                 let (range, changes) = (range.range(), Vec::new());
                 let mut seen =
                     Seen { session, range, prev_kv, start, created: false, refused: false, compacted: None, changes };

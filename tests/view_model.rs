@@ -91,7 +91,7 @@ impl Follower {
         let state = view.range(&KeyRange::prefix("/apisix/")).map(|r| (r.key.clone(), r.value.clone())).collect();
         let mut session = hub.session();
         let (key, range_end) = ("/apisix/".into(), "/apisix0".into());
-        session.create(Create { key, range_end, start_revision: revision.next().0, ..Create::default() });
+        session.create(&Create { key, range_end, start_revision: revision.next().0, ..Create::default() });
         Some(Self { session, state, last: revision })
     }
 

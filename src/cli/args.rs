@@ -110,6 +110,12 @@ pub(super) struct ServeArgs {
     /// Directory that is kept over restarts, so that clients need not reload; created if missing
     #[arg(long, env = "CONFCAST_DATA_DIR", value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
+    /// File with the secret that signs tokens; give replicas the same one [default: one of the data directory's own]
+    #[arg(long, env = "CONFCAST_AUTH_TOKEN_KEY_FILE", value_name = "FILE")]
+    pub(super) auth_token_key_file: Option<PathBuf>,
+    /// Seconds for which a token is good; a new password ends it earlier [default: 86400]
+    #[arg(long, env = "CONFCAST_AUTH_TOKEN_SECONDS", value_name = "SECONDS")]
+    pub(super) auth_token_seconds: Option<u64>,
     /// Seconds that running requests have when the server stops [default: 10]
     #[arg(long, env = "CONFCAST_DRAIN_SECONDS", value_name = "SECONDS")]
     pub(super) drain_seconds: Option<u64>,

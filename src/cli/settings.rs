@@ -47,6 +47,8 @@ struct File {
     xds_token_file: Option<PathBuf>,
     prefix: Option<String>,
     data_dir: Option<PathBuf>,
+    auth_token_key_file: Option<PathBuf>,
+    auth_token_seconds: Option<u64>,
     drain_seconds: Option<u64>,
     listener_ports: Option<String>,
 }
@@ -88,6 +90,15 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
     if let Some(prefix) = args.prefix.or(file.prefix) {
         config.prefix = Prefix::new(&prefix).map_err(|error| wrong("--prefix", error))?;
     }
+    if let Some(path) = args.auth_token_key_file.or(file.auth_token_key_file) {
+        config.auth_token_key = Some(token_key(&path)?);
+    }
+    if let Some(seconds) = args.auth_token_seconds.or(file.auth_token_seconds) {
+        if seconds < MIN_TOKEN_SECONDS {
+            return Err(wrong("--auth-token-seconds", "APISIX keeps a token for 4 minutes; use at least 300"));
+        }
+        config.auth_token_lifetime = Duration::from_secs(seconds);
+    }
     if let Some(seconds) = args.drain_seconds.or(file.drain_seconds) {
         config.drain = Duration::from_secs(seconds);
     }
@@ -97,6 +108,23 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
     Ok(config)
+}
+
+/// Shortest life of a token in seconds: APISIX uses one for up to four minutes without asking.
+const MIN_TOKEN_SECONDS: u64 = 300;
+
+/// Shortest secret in bytes: one that cannot be guessed.
+const MIN_TOKEN_KEY: usize = 32;
+
+fn token_key(path: &Path) -> Result<Vec<u8>, SettingsError> {
+    let setting = format!("--auth-token-key-file {}", path.display());
+    let secret = std::fs::read(path).map_err(|error| wrong(&setting, error))?;
+    let secret = secret.trim_ascii().to_vec();
+    if secret.len() < MIN_TOKEN_KEY {
+        let reason = "needs 32 bytes or more; make one with: head -c 32 /dev/urandom | base64";
+        return Err(wrong(&setting, reason));
+    }
+    Ok(secret)
 }
 
 /// What concerns Envoy resources.

@@ -2,6 +2,7 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE,
+    LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -61,9 +62,37 @@ pub fn json_text(status: StatusCode, body: String) -> Response<AppBody> {
     with(status, "application/json", AppBody::whole(body.into_bytes()))
 }
 
-/// Plain text.
+/// Plain text that browsers must take for nothing else.
 pub fn text(status: StatusCode, body: impl Into<String>) -> Response<AppBody> {
+    let mut response = plain(status, body);
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Plain text.
+pub fn plain(status: StatusCode, body: impl Into<String>) -> Response<AppBody> {
     with(status, "text/plain; charset=utf-8", AppBody::whole(body.into().into_bytes()))
+}
+
+/// Metrics, for Prometheus.
+pub fn metrics(body: String) -> Response<AppBody> {
+    with(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", AppBody::whole(body.into_bytes()))
+}
+
+/// A path that has another form.
+pub fn moved(path: &str, explain: bool) -> Response<AppBody> {
+    let status = StatusCode::MOVED_PERMANENTLY;
+    let mut response = if explain {
+        let body = format!("<a href=\"{path}\">Moved Permanently</a>.\n\n");
+        with(status, "text/html; charset=utf-8", AppBody::whole(body.into_bytes()))
+    } else {
+        with(status, "", AppBody::Empty)
+    };
+    // A path that came in a request has no character that a header may not have.
+    if let Ok(location) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 /// Nothing but headers: the answer to a browser that asks what it may do.

@@ -1,29 +1,60 @@
 //! Which call an HTTP request is for.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-use super::{answer, json, watch};
+use super::probes::Metrics;
+use super::{answer, json, path, probes, streams, watch};
+use crate::auth::Caller;
 use crate::pb::etcdserverpb::RangeRequest;
-use crate::rpc::node::{CLUSTER_VERSION, ETCD_VERSION, MAX_MESSAGE};
+use crate::rpc::node::MAX_MESSAGE;
 use crate::rpc::{EtcdError, Node, range};
 use crate::serve::body::AppBody;
 
 /// The HTTP side of the port.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gateway {
     node: Node,
+    metrics: Option<Metrics>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+/// A request of the API, and what came with it in headers.
+pub(super) struct Call {
+    pub(super) node: Node,
+    pub(super) token: Option<String>,
+    /// When the client gives up, by its own word.
+    pub(super) deadline: Option<Instant>,
+    pub(super) request: Request<Incoming>,
+}
+
+type Answer = Result<Response<AppBody>, EtcdError>;
+type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+impl Call {
+    pub(super) fn caller(&self) -> Caller {
+        self.node.auth.caller(self.token.as_deref())
+    }
 }
 
 impl Gateway {
-    /// The gateway to `node`.
-    pub fn new(node: Node) -> Self {
-        Self { node }
+    /// The gateway to `node`. `metrics` gives what `/metrics` shows.
+    pub fn new(node: Node, metrics: Option<Metrics>) -> Self {
+        Self { node, metrics }
     }
 
     /// Answers an HTTP request.
@@ -31,131 +62,151 @@ impl Gateway {
         if request.method() == Method::OPTIONS {
             return answer::options();
         }
-        let path = request.uri().path();
-        // etcd still answers under the name that the API had before 3.4.
-        let call = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")).map(str::to_owned);
-        match call {
-            Some(call) if request.method() == Method::POST => match self.api(&call, request).await {
-                Ok(response) => response,
-                Err(error) => answer::error(&error),
-            },
-            Some(call) if is_call(&call) => answer::method_not_allowed(None),
-            Some(_) => answer::no_such_call(),
-            None => self.plain(&request),
-        }
-    }
-
-    async fn api(&self, call: &str, request: Request<Incoming>) -> Result<Response<AppBody>, EtcdError> {
-        let node = &self.node;
-        match call {
-            "watch" => return watch::watch(node, request).await,
-            "lease/keepalive" => return watch::keep_alive(node, request).await,
-            _ if !is_call(call) => return Ok(answer::no_such_call()),
-            _ => {}
-        }
-        let body = read_body(request).await?;
-        match call {
-            "kv/range" => {
-                let request: RangeRequest = json::read(&body)?;
-                let (result, revision) = node.range(&request)?;
-                Ok(answer::message(range::json(&node.identity, &result, revision)))
-            }
-            "kv/put" => unary(&body, |request| node.put(request)).await,
-            "kv/deleterange" => unary(&body, |request| node.delete_range(request)).await,
-            "kv/txn" => unary(&body, |request| node.txn(request)).await,
-            "kv/compaction" => unary(&body, |request| node.compact(request)).await,
-            "lease/grant" => unary(&body, |request| node.lease_grant(request)).await,
-            "lease/revoke" | "kv/lease/revoke" => unary(&body, |request| node.lease_revoke(request)).await,
-            "lease/timetolive" | "kv/lease/timetolive" => {
-                unary(&body, |request| node.lease_time_to_live(request)).await
-            }
-            "lease/leases" | "kv/lease/leases" => unary(&body, |request| node.lease_leases(request)).await,
-            "cluster/member/list" => unary(&body, async |request| node.member_list(request)).await,
-            "maintenance/status" => unary(&body, async |request| node.status(request)).await,
-            "maintenance/alarm" => unary(&body, async |request| node.alarm(request)).await,
-            "maintenance/defragment" => unary(&body, async |request| node.defragment(request)).await,
-            "auth/authenticate" => unary(&body, async |request| node.authenticate(&request)).await,
-            "auth/status" => unary(&body, async |request| node.auth_status(request)).await,
-            _ => Err(EtcdError::unimplemented(&format!("/v3/{call}"))),
-        }
-    }
-
-    fn plain(&self, request: &Request<Incoming>) -> Response<AppBody> {
-        let respond: fn(&Self, &str) -> Response<AppBody> = match request.uri().path() {
-            "/version" => |_, _| {
-                let body = format!("{{\"etcdserver\":\"{ETCD_VERSION}\",\"etcdcluster\":\"{CLUSTER_VERSION}\"}}");
-                answer::json_text(StatusCode::OK, body)
-            },
-            "/health" => |gateway, _| match gateway.node.readiness.missing() {
-                None => answer::text(StatusCode::OK, "{\"health\":\"true\",\"reason\":\"\"}"),
-                Some((reason, _)) => {
-                    let reason = serde_json::json!({"health": "false", "reason": reason});
-                    answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))
-                }
-            },
-            "/livez" => |_, _| answer::text(StatusCode::OK, "ok\n"),
-            "/readyz" => |gateway, _| match gateway.node.readiness.missing() {
-                None => answer::text(StatusCode::OK, "ok\n"),
-                Some((reason, _)) => answer::text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {reason}\n")),
-            },
-            _ => return answer::not_found(),
+        let path = match path::clean(request.uri().path()) {
+            path::Clean::Path(path) => path.into_owned(),
+            path::Clean::Elsewhere(path) => return answer::moved(&path, request.method() == Method::GET),
         };
-        if request.method() == Method::GET || request.method() == Method::HEAD {
-            respond(self, request.uri().path())
-        } else {
-            answer::method_not_allowed(Some("GET"))
+        // etcd still answers under the name that the API had before 3.4.
+        let Some(name) = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")) else {
+            return probes::answer(&self.node, self.metrics.as_ref(), request.method(), request.uri(), &path);
+        };
+        let Some(handler) = find(name) else { return answer::no_such_call() };
+        if request.method() != Method::POST {
+            return answer::method_not_allowed(None);
+        }
+        match self.run(handler, request).await {
+            Ok(response) => response,
+            Err(error) => answer::error(&error),
+        }
+    }
+
+    async fn run(&self, handler: Handler, request: Request<Incoming>) -> Answer {
+        let token = token(request.headers()).map(str::to_owned);
+        let deadline = timeout(request.headers())?.and_then(|timeout| Instant::now().checked_add(timeout));
+        let answer = handler(Call { node: self.node.clone(), token, deadline, request });
+        match deadline {
+            None => answer.await,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(EtcdError::deadline()))
+            }
         }
     }
 }
 
-/// The calls that exist below `/v3/`, served or not.
-fn is_call(call: &str) -> bool {
-    let Some((service, method)) = call.split_once('/') else { return call == "watch" };
-    let methods: &[&str] = match service {
-        "kv" => {
-            &["range", "put", "deleterange", "txn", "compaction", "lease/revoke", "lease/timetolive", "lease/leases"]
+/// A call of a name with one answer.
+macro_rules! unary {
+    ($method:ident) => {
+        |call| {
+            Box::pin(async move {
+                let (node, caller) = (call.node.clone(), call.caller());
+                unary(call, async |request| node.$method(&caller, request).await).await
+            })
         }
-        "lease" => &["grant", "revoke", "keepalive", "timetolive", "leases"],
-        "cluster" => &["member/list", "member/add", "member/remove", "member/update", "member/promote"],
-        "maintenance" => {
-            &["status", "alarm", "defragment", "hash", "hashkv", "snapshot", "transfer-leadership", "downgrade"]
-        }
-        "auth" => &[
-            "authenticate",
-            "status",
-            "enable",
-            "disable",
-            "user/add",
-            "user/get",
-            "user/list",
-            "user/delete",
-            "user/changepw",
-            "user/grant",
-            "user/revoke",
-            "role/add",
-            "role/get",
-            "role/list",
-            "role/delete",
-            "role/grant",
-            "role/revoke",
-        ],
-        _ => &[],
     };
-    methods.contains(&method)
 }
 
-async fn unary<Q, A, F>(body: &[u8], call: impl FnOnce(Q) -> F) -> Result<Response<AppBody>, EtcdError>
+/// The call of this name, in the words of the paths below `/v3/`.
+fn find(name: &str) -> Option<Handler> {
+    Some(match name {
+        "kv/range" => |call| Box::pin(range(call)),
+        "kv/put" => unary!(put),
+        "kv/deleterange" => unary!(delete_range),
+        "kv/txn" => unary!(txn),
+        "kv/compaction" => unary!(compact),
+        "watch" => |call| Box::pin(watch::watch(call)),
+        "lease/grant" => unary!(lease_grant),
+        "lease/revoke" | "kv/lease/revoke" => unary!(lease_revoke),
+        "lease/keepalive" => |call| Box::pin(streams::keep_alive(call)),
+        "lease/timetolive" | "kv/lease/timetolive" => unary!(lease_time_to_live),
+        "lease/leases" | "kv/lease/leases" => unary!(lease_leases),
+        "cluster/member/list" => unary!(member_list),
+        "cluster/member/add" => |_| refuse("adding a member"),
+        "cluster/member/remove" => |_| refuse("removing a member"),
+        "cluster/member/update" => |_| refuse("changing a member"),
+        "cluster/member/promote" => |_| refuse("promoting a member"),
+        "maintenance/status" => unary!(status),
+        "maintenance/alarm" => unary!(alarm),
+        "maintenance/defragment" => unary!(defragment),
+        "maintenance/hash" => unary!(hash),
+        "maintenance/hashkv" => unary!(hash_kv),
+        "maintenance/snapshot" => |call| Box::pin(async move { streams::snapshot(&call) }),
+        "maintenance/transfer-leadership" => unary!(move_leader),
+        "maintenance/downgrade" => unary!(downgrade),
+        "auth/authenticate" => unary!(authenticate),
+        "auth/status" => unary!(auth_status),
+        "auth/enable" => unary!(auth_enable),
+        "auth/disable" => unary!(auth_disable),
+        "auth/user/add" => unary!(user_add),
+        "auth/user/get" => unary!(user_get),
+        "auth/user/list" => unary!(user_list),
+        "auth/user/delete" => unary!(user_delete),
+        "auth/user/changepw" => unary!(user_change_password),
+        "auth/user/grant" => unary!(user_grant_role),
+        "auth/user/revoke" => unary!(user_revoke_role),
+        "auth/role/add" => unary!(role_add),
+        "auth/role/get" => unary!(role_get),
+        "auth/role/list" => unary!(role_list),
+        "auth/role/delete" => unary!(role_delete),
+        "auth/role/grant" => unary!(role_grant_permission),
+        "auth/role/revoke" => unary!(role_revoke_permission),
+        "lock/lock" => unary!(lock),
+        "lock/unlock" => unary!(unlock),
+        "election/campaign" => unary!(campaign),
+        "election/proclaim" => unary!(proclaim),
+        "election/leader" => unary!(leader),
+        "election/observe" => |call| Box::pin(streams::observe(call)),
+        "election/resign" => unary!(resign),
+        _ => return None,
+    })
+}
+
+fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    Box::pin(async move { Err(EtcdError::unimplemented(what)) })
+}
+
+async fn range(call: Call) -> Answer {
+    let (node, caller) = (call.node.clone(), call.caller());
+    let request: RangeRequest = json::read(&read_body(call.request).await?)?;
+    let (result, revision) = node.range(&caller, &request)?;
+    Ok(answer::message(range::json(&node.identity, &result, revision)))
+}
+
+async fn unary<Q, A>(call: Call, run: impl AsyncFnOnce(Q) -> Result<A, EtcdError>) -> Answer
 where
     Q: DeserializeOwned + Default,
     A: Serialize,
-    F: Future<Output = Result<A, EtcdError>>,
 {
-    let response = call(json::read(body)?).await?;
+    let response = run(json::read(&read_body(call.request).await?)?).await?;
     Ok(answer::message(serde_json::to_vec(&response).map_err(EtcdError::malformed)?))
 }
 
+/// The token that a request brings. Headers of gRPC's that are meant for the server behind a gateway have a prefix.
+fn token(headers: &HeaderMap) -> Option<&str> {
+    let names = ["grpc-metadata-token", "grpc-metadata-authorization", "authorization"];
+    let value = names.into_iter().find_map(|name| headers.get(name));
+    value.and_then(|value| value.to_str().ok()).filter(|token| !token.is_empty())
+}
+
+/// How long the client waits: a number and a unit, as in gRPC.
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, EtcdError> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let wrong = || EtcdError::malformed(format!("invalid grpc-timeout: {text}"));
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return Err(wrong()),
+    }))
+}
+
 /// Reads a body that is not larger than a message may be, and refuses one that says it is before reading it.
-async fn read_body(request: Request<Incoming>) -> Result<bytes::Bytes, EtcdError> {
+pub(super) async fn read_body(request: Request<Incoming>) -> Result<Bytes, EtcdError> {
     let body = request.into_body();
     if let Some(length) = body.size_hint().exact().and_then(|length| usize::try_from(length).ok())
         && length > LIMIT

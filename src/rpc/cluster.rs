@@ -4,6 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::node::Node;
 use super::status::EtcdError;
+use crate::auth::Caller;
 use crate::pb::etcdserverpb::cluster_server::Cluster;
 use crate::pb::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
@@ -13,7 +14,8 @@ use crate::pb::etcdserverpb::{
 
 impl Node {
     /// Lists the members. Clients that keep their endpoints in step replace them by these URLs.
-    pub fn member_list(&self, _: MemberListRequest) -> Result<MemberListResponse, EtcdError> {
+    pub async fn member_list(&self, caller: &Caller, _: MemberListRequest) -> Result<MemberListResponse, EtcdError> {
+        caller.must_be_known()?;
         let url = self.client_url.to_string();
         let member = Member {
             id: self.identity.member_id,
@@ -31,7 +33,7 @@ impl Node {
 #[tonic::async_trait]
 impl Cluster for Node {
     async fn member_list(&self, request: Request<MemberListRequest>) -> Result<Response<MemberListResponse>, Status> {
-        Ok(Response::new(Self::member_list(self, request.into_inner())?))
+        Ok(Response::new(Self::member_list(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn member_add(&self, _: Request<MemberAddRequest>) -> Result<Response<MemberAddResponse>, Status> {

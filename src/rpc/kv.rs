@@ -1,19 +1,24 @@
 //! The KV service: Put, `DeleteRange`, Txn, Compact, and the forms of Range that are part of a transaction.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use prost::Message;
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::node::{MAX_REQUEST, Node};
+use super::permissions;
 use super::status::EtcdError;
+use crate::auth::Caller;
 use crate::pb::etcdserverpb::kv_server::Kv;
 use crate::pb::etcdserverpb::range_request::{SortOrder, SortTarget as WireTarget};
 use crate::pb::etcdserverpb::request_op::Request as WireOp;
 use crate::pb::etcdserverpb::response_op::Response as WireResult;
 use crate::pb::etcdserverpb::{
     CompactionRequest, CompactionResponse, Compare as WireCompare, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse, compare,
+    PutResponse, RangeRequest, RangeResponse, RangeStreamResponse, RequestOp, ResponseHeader, ResponseOp, TxnRequest,
+    TxnResponse, compare,
 };
 use crate::pb::mvccpb::KeyValue;
 use crate::store::ops::txn::{Relation, Target};
@@ -22,37 +27,52 @@ use crate::store::ops::{
 };
 use crate::store::{KeyRange, LeaseId, Record, Revision};
 
+/// Bytes of keys and values in one piece of a streamed answer, about.
+const PIECE: usize = 512 << 10;
+
 impl Node {
     /// Reads keys.
-    pub fn range(&self, request: &RangeRequest) -> Result<(RangeResult, Revision), EtcdError> {
+    pub fn range(&self, caller: &Caller, request: &RangeRequest) -> Result<(RangeResult, Revision), EtcdError> {
         let snapshot = self.read()?;
         let range = read_range(request)?;
+        caller.may_read(&range.range)?;
         let result = range.read(snapshot.at(Revision(request.revision))?);
         Ok((result, snapshot.revision()))
     }
 
     /// Puts a key.
-    pub async fn put(&self, request: PutRequest) -> Result<PutResponse, EtcdError> {
+    pub async fn put(&self, caller: &Caller, request: PutRequest) -> Result<PutResponse, EtcdError> {
         check_size(&request)?;
         let prev_kv = request.prev_kv;
         let put = read_put(&request);
+        put.check()?;
+        permissions::put(caller, &request)?;
+        self.may_write_keys_of(caller, put.lease).await?;
         let (previous, revision) = self.change(move |writer| writer.put(&put)).await?;
         Ok(put_response(self.header(revision), previous.as_deref(), prev_kv))
     }
 
     /// Deletes keys.
-    pub async fn delete_range(&self, request: DeleteRangeRequest) -> Result<DeleteRangeResponse, EtcdError> {
+    pub async fn delete_range(
+        &self,
+        caller: &Caller,
+        request: DeleteRangeRequest,
+    ) -> Result<DeleteRangeResponse, EtcdError> {
         let prev_kv = request.prev_kv;
-        let delete = read_delete(request)?;
+        let delete = read_delete(&request)?;
+        permissions::delete(caller, &request)?;
         let (deleted, revision) = self.change(move |writer| writer.delete_range(&delete)).await?;
         Ok(delete_response(self.header(revision), &deleted, prev_kv))
     }
 
     /// Runs a transaction.
-    pub async fn txn(&self, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
+    pub async fn txn(&self, caller: &Caller, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
         check_size(&request)?;
         let txn = read_txn(&request)?;
         txn.check()?;
+        for lease in permissions::txn(caller, &request)? {
+            self.may_write_keys_of(caller, lease).await?;
+        }
         let (result, revision) = if txn.is_read_only() {
             let snapshot = self.read()?;
             (txn.read(&snapshot)?, snapshot.revision())
@@ -63,7 +83,8 @@ impl Node {
     }
 
     /// Gives up history.
-    pub async fn compact(&self, request: CompactionRequest) -> Result<CompactionResponse, EtcdError> {
+    pub async fn compact(&self, caller: &Caller, request: CompactionRequest) -> Result<CompactionResponse, EtcdError> {
+        caller.must_be_known()?;
         let ((), revision) = self.change(move |writer| writer.compact_to(Revision(request.revision))).await?;
         Ok(CompactionResponse { header: self.header(revision) })
     }
@@ -71,30 +92,42 @@ impl Node {
 
 #[tonic::async_trait]
 impl Kv for Node {
+    type RangeStreamStream = Pin<Box<dyn Stream<Item = Result<RangeStreamResponse, Status>> + Send>>;
+
+    async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
+        let caller = self.caller(&request);
+        let (result, revision) = Self::range(self, &caller, request.get_ref())?;
+        let last =
+            RangeResponse { header: self.header(revision), kvs: Vec::new(), more: result.more, count: count(&result) };
+        let pieces = Pieces { result, next: 0 }.chain(std::iter::once(last));
+        let messages = pieces.map(|piece| Ok(RangeStreamResponse { range_response: Some(piece) }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
+
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
         // The port answers this call itself from shared bytes; this is for those who mount the service elsewhere.
-        let request = request.into_inner();
-        let (result, revision) = Self::range(self, &request)?;
+        let caller = self.caller(&request);
+        let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         Ok(Response::new(RangeResponse { header: self.header(revision), ..range_response(&result) }))
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        Ok(Response::new(Self::put(self, request.into_inner()).await?))
+        Ok(Response::new(Self::put(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn delete_range(
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        Ok(Response::new(Self::delete_range(self, request.into_inner()).await?))
+        Ok(Response::new(Self::delete_range(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        Ok(Response::new(Self::txn(self, request.into_inner()).await?))
+        Ok(Response::new(Self::txn(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
-        Ok(Response::new(Self::compact(self, request.into_inner()).await?))
+        Ok(Response::new(Self::compact(self, &self.caller(&request), request.into_inner()).await?))
     }
 }
 
@@ -149,11 +182,11 @@ fn owned(bytes: &bytes::Bytes) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(bytes)
 }
 
-fn read_delete(request: DeleteRangeRequest) -> Result<DeleteRange, EtcdError> {
+fn read_delete(request: &DeleteRangeRequest) -> Result<DeleteRange, EtcdError> {
     if request.key.is_empty() {
         return Err(OpError::EmptyKey.into());
     }
-    Ok(DeleteRange { range: KeyRange::from_wire(request.key, request.range_end) })
+    Ok(DeleteRange { range: KeyRange::from_wire(request.key.clone(), request.range_end.clone()) })
 }
 
 fn read_txn(request: &TxnRequest) -> Result<Txn, EtcdError> {
@@ -169,7 +202,7 @@ fn read_op(op: &RequestOp) -> Result<Op, EtcdError> {
     Ok(match op.request.as_ref().ok_or(OpError::KeyNotFound)? {
         WireOp::RequestRange(range) => Op::Range(read_range(range)?, Revision(range.revision)),
         WireOp::RequestPut(put) => Op::Put(read_put(put)),
-        WireOp::RequestDeleteRange(delete) => Op::DeleteRange(read_delete(delete.clone())?),
+        WireOp::RequestDeleteRange(delete) => Op::DeleteRange(read_delete(delete)?),
         WireOp::RequestTxn(txn) => Op::Txn(read_txn(txn)?),
     })
 }
@@ -211,7 +244,8 @@ fn read_compare(compare: &WireCompare) -> Result<Compare, EtcdError> {
     Ok(Compare { range: KeyRange::from_wire(compare.key.clone(), compare.range_end.clone()), relation, target })
 }
 
-fn pair(record: &Record) -> KeyValue {
+/// A pair as a message.
+pub(super) fn pair(record: &Record) -> KeyValue {
     KeyValue {
         key: record.key.clone(),
         create_revision: record.create_revision.0,
@@ -223,18 +257,38 @@ fn pair(record: &Record) -> KeyValue {
 }
 
 fn range_response(result: &RangeResult) -> RangeResponse {
-    let keys_only = result.keys_only;
-    let value = |mut pair: KeyValue| {
-        if keys_only {
-            pair.value.clear();
+    let kvs = result.records.iter().map(|record| pair_of(result, record)).collect();
+    RangeResponse { header: None, kvs, more: result.more, count: count(result) }
+}
+
+/// The pair as the request wants it.
+fn pair_of(result: &RangeResult, record: &Record) -> KeyValue {
+    let value = if result.keys_only { bytes::Bytes::new() } else { record.value.clone() };
+    KeyValue { value, ..pair(record) }
+}
+
+fn count(result: &RangeResult) -> i64 {
+    i64::try_from(result.count).unwrap_or(i64::MAX)
+}
+
+/// The pairs of an answer, some at a time.
+struct Pieces {
+    result: RangeResult,
+    next: usize,
+}
+
+impl Iterator for Pieces {
+    type Item = RangeResponse;
+
+    fn next(&mut self) -> Option<RangeResponse> {
+        let mut kvs = Vec::new();
+        let mut size = 0;
+        while let Some(record) = self.result.records.get(self.next).filter(|_| size < PIECE) {
+            size += record.size();
+            kvs.push(pair_of(&self.result, record));
+            self.next += 1;
         }
-        pair
-    };
-    RangeResponse {
-        header: None,
-        kvs: result.records.iter().map(|record| value(pair(record))).collect(),
-        more: result.more,
-        count: i64::try_from(result.count).unwrap_or(i64::MAX),
+        (!kvs.is_empty()).then(|| RangeResponse { kvs, ..RangeResponse::default() })
     }
 }
 

@@ -3,22 +3,26 @@
 use std::pin::Pin;
 
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
+use super::hash::hash;
 use super::node::{ETCD_VERSION, Node};
 use super::status::EtcdError;
+use crate::auth::Caller;
 use crate::pb::etcdserverpb::alarm_request::AlarmAction;
+use crate::pb::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
 use crate::pb::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
     SnapshotResponse, StatusRequest, StatusResponse,
 };
-use crate::store::KeyRange;
+use crate::store::{KeyRange, Revision};
 
 impl Node {
     /// Tells version, size and revision.
-    pub fn status(&self, _: StatusRequest) -> Result<StatusResponse, EtcdError> {
+    pub async fn status(&self, caller: &Caller, _: StatusRequest) -> Result<StatusResponse, EtcdError> {
+        caller.must_be_known()?;
         let snapshot = self.store.snapshot();
         let size: usize = snapshot.range(&KeyRange::all()).map(|record| record.size()).sum();
         let size = i64::try_from(size).unwrap_or(i64::MAX);
@@ -38,7 +42,8 @@ impl Node {
     }
 
     /// Lists alarms, of which there are none.
-    pub fn alarm(&self, request: AlarmRequest) -> Result<AlarmResponse, EtcdError> {
+    pub async fn alarm(&self, caller: &Caller, request: AlarmRequest) -> Result<AlarmResponse, EtcdError> {
+        caller.must_be_known()?;
         match request.action() {
             AlarmAction::Get | AlarmAction::Deactivate => {
                 Ok(AlarmResponse { header: self.header_now(), alarms: Vec::new() })
@@ -48,8 +53,56 @@ impl Node {
     }
 
     /// Does nothing, as there is no file that has holes.
-    pub fn defragment(&self, _: DefragmentRequest) -> Result<DefragmentResponse, EtcdError> {
+    pub async fn defragment(&self, caller: &Caller, _: DefragmentRequest) -> Result<DefragmentResponse, EtcdError> {
+        caller.must_be_root()?;
         Ok(DefragmentResponse { header: None })
+    }
+
+    /// A hash of the keys now.
+    pub async fn hash(&self, caller: &Caller, _: HashRequest) -> Result<HashResponse, EtcdError> {
+        caller.must_be_root()?;
+        let snapshot = self.read()?;
+        let hash = hash(snapshot.current(), snapshot.revision());
+        Ok(HashResponse { header: self.header(snapshot.revision()), hash })
+    }
+
+    /// A hash of the keys at a revision, zero for now.
+    pub async fn hash_kv(&self, caller: &Caller, request: HashKvRequest) -> Result<HashKvResponse, EtcdError> {
+        caller.must_be_root()?;
+        let snapshot = self.read()?;
+        let revision = if request.revision <= 0 { snapshot.revision() } else { Revision(request.revision) };
+        let hash = hash(snapshot.at(revision)?, revision);
+        // As in etcd, -1 stands for a store that was never compacted.
+        let compacted = if snapshot.compacted() == Revision::ZERO { -1 } else { snapshot.compacted().0 };
+        let header = self.header(snapshot.revision());
+        Ok(HashKvResponse { header, hash, compact_revision: compacted, hash_revision: revision.0 })
+    }
+
+    /// The pieces of a snapshot of everything.
+    pub fn snapshot_pieces(&self, caller: &Caller) -> Result<Vec<SnapshotResponse>, EtcdError> {
+        caller.must_be_root()?;
+        Err(EtcdError::unimplemented("a snapshot of the backend"))
+    }
+
+    /// Refuses: there is one member, and it leads.
+    pub async fn move_leader(&self, caller: &Caller, _: MoveLeaderRequest) -> Result<MoveLeaderResponse, EtcdError> {
+        caller.must_be_root()?;
+        Err(EtcdError::new(Code::FailedPrecondition, "etcdserver: bad leader transferee"))
+    }
+
+    /// Refuses, in etcd's words: there is no older version to go to.
+    pub async fn downgrade(&self, caller: &Caller, request: DowngradeRequest) -> Result<DowngradeResponse, EtcdError> {
+        caller.must_be_root()?;
+        let numbers: Vec<_> = request.version.split('.').map(str::parse::<u32>).collect();
+        Err(match request.action() {
+            DowngradeAction::Cancel => {
+                EtcdError::new(Code::FailedPrecondition, "etcdserver: no inflight downgrade job")
+            }
+            _ if !(2..=3).contains(&numbers.len()) || numbers.iter().any(Result::is_err) => {
+                EtcdError::new(Code::InvalidArgument, "etcdserver: wrong downgrade target version format")
+            }
+            _ => EtcdError::new(Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
+        })
     }
 }
 
@@ -58,34 +111,34 @@ impl Maintenance for Node {
     type SnapshotStream = Pin<Box<dyn Stream<Item = Result<SnapshotResponse, Status>> + Send>>;
 
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
-        Ok(Response::new(Self::alarm(self, request.into_inner())?))
+        Ok(Response::new(Self::alarm(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(Self::status(self, request.into_inner())?))
+        Ok(Response::new(Self::status(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn defragment(&self, request: Request<DefragmentRequest>) -> Result<Response<DefragmentResponse>, Status> {
-        Ok(Response::new(Self::defragment(self, request.into_inner())?))
+        Ok(Response::new(Self::defragment(self, &self.caller(&request), request.into_inner()).await?))
     }
 
-    async fn hash(&self, _: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        Err(EtcdError::unimplemented("a hash of the backend").into())
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        Ok(Response::new(Self::hash(self, &self.caller(&request), request.into_inner()).await?))
     }
 
-    async fn hash_kv(&self, _: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
-        Err(EtcdError::unimplemented("a hash of the keys").into())
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        Ok(Response::new(Self::hash_kv(self, &self.caller(&request), request.into_inner()).await?))
     }
 
     async fn snapshot(&self, _: Request<SnapshotRequest>) -> Result<Response<Self::SnapshotStream>, Status> {
         Err(EtcdError::unimplemented("a snapshot of the backend").into())
     }
 
-    async fn move_leader(&self, _: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
-        Err(EtcdError::new(tonic::Code::FailedPrecondition, "etcdserver: bad leader transferee").into())
+    async fn move_leader(&self, request: Request<MoveLeaderRequest>) -> Result<Response<MoveLeaderResponse>, Status> {
+        Ok(Response::new(Self::move_leader(self, &self.caller(&request), request.into_inner()).await?))
     }
 
-    async fn downgrade(&self, _: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
-        Err(EtcdError::unimplemented("a downgrade").into())
+    async fn downgrade(&self, request: Request<DowngradeRequest>) -> Result<Response<DowngradeResponse>, Status> {
+        Ok(Response::new(Self::downgrade(self, &self.caller(&request), request.into_inner()).await?))
     }
 }

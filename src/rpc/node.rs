@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::status::EtcdError;
+use crate::auth::{Auth, Caller};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
@@ -33,15 +35,26 @@ pub struct Node {
     pub hub: Arc<Hub>,
     /// What response headers say.
     pub identity: Identity,
+    /// Who may do what.
+    pub auth: Auth,
+    /// Whether changes outlive the process.
+    pub durable: bool,
     /// Whether there is anything to serve.
     pub readiness: Readiness,
     /// Cancelled when watch streams are to end.
     pub stopping: CancellationToken,
+    /// What goes on after a request has ended, and connections.
+    pub tasks: TaskTracker,
     /// URL under which clients reach the server, given out in the member list.
     pub client_url: Arc<str>,
 }
 
 impl Node {
+    /// Who makes a gRPC request.
+    pub(super) fn caller<T>(&self, request: &tonic::Request<T>) -> Caller {
+        self.auth.caller(token(request.metadata().as_ref()))
+    }
+
     /// The state to answer a read from.
     pub fn read(&self) -> Result<Arc<Snapshot>, EtcdError> {
         if self.readiness.is_loaded() {
@@ -73,4 +86,10 @@ impl Node {
     pub(super) fn header_now(&self) -> Option<ResponseHeader> {
         self.header(self.store.snapshot().revision())
     }
+}
+
+/// The token that a gRPC request brings, under either of the names that clients use.
+pub fn token(headers: &http::HeaderMap) -> Option<&str> {
+    let value = headers.get("token").or_else(|| headers.get(http::header::AUTHORIZATION));
+    value.and_then(|value| value.to_str().ok()).filter(|token| !token.is_empty())
 }

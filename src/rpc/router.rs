@@ -4,10 +4,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use prost::Message;
+use tonic::server::NamedService;
 use tonic::service::Routes;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 
-use super::node::{MAX_MESSAGE, Node};
+use super::node::{MAX_MESSAGE, Node, token};
 use super::status::EtcdError;
 use super::{range, watch};
 use crate::pb::etcdserverpb::RangeRequest;
@@ -16,6 +17,8 @@ use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::AppBody;
 use crate::serve::grpc::{self, Messages, PREFIX};
 
@@ -37,7 +40,10 @@ impl Router {
             .add_service(ClusterServer::new(node.clone()))
             .add_service(MaintenanceServer::new(node.clone()))
             .add_service(AuthServer::new(node.clone()))
+            .add_service(LockServer::new(node.clone()))
+            .add_service(ElectionServer::new(node.clone()))
             .add_service(health_service)
+            .add_service(reflection())
             .into_axum_router();
         Self { node, routes }
     }
@@ -58,6 +64,7 @@ impl Router {
     }
 
     async fn range(&self, request: Request<Incoming>) -> Result<Response<AppBody>, EtcdError> {
+        let caller = self.node.auth.caller(token(request.headers()));
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
         let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
         let mut messages = Messages::new(MAX_MESSAGE);
@@ -65,7 +72,24 @@ impl Router {
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
-        let (result, revision) = self.node.range(&request)?;
+        let (result, revision) = self.node.range(&caller, &request)?;
         Ok(grpc::unary(range::proto(&self.node.identity, &result, revision)))
     }
+}
+
+/// gRPC's reflection service, by which tools learn what there is to call.
+fn reflection() -> impl Service<
+    Request<tonic::body::Body>,
+    Response = Response<tonic::body::Body>,
+    Error = std::convert::Infallible,
+    Future: Send,
+> + NamedService
++ Clone
++ Send
++ Sync {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the committed descriptors are whole")
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use tonic::Code;
 
+use crate::auth::{AuthError, ChangeError};
 use crate::store::{OpError, ReadError, SubmitError};
 
 /// An error of the API.
@@ -44,9 +45,9 @@ impl EtcdError {
         Self::new(Code::Unavailable, "etcdserver: server stopped")
     }
 
-    /// There are no users here, and a client that brings a password is told so.
-    pub fn auth_not_enabled() -> Self {
-        Self::new(Code::FailedPrecondition, "etcdserver: authentication is not enabled")
+    /// The client has waited for as long as it wanted to.
+    pub fn deadline() -> Self {
+        Self::new(Code::DeadlineExceeded, "context deadline exceeded")
     }
 
     /// Something that is not served.
@@ -113,6 +114,39 @@ impl From<OpError> for EtcdError {
             }
         };
         Self::new(code, format!("etcdserver: {error}"))
+    }
+}
+
+impl From<AuthError> for EtcdError {
+    fn from(error: AuthError) -> Self {
+        let code = match error {
+            AuthError::RootUserMissing
+            | AuthError::RootRoleMissing
+            | AuthError::UserExists
+            | AuthError::UserNotFound
+            | AuthError::RoleExists
+            | AuthError::RoleNotFound
+            | AuthError::RoleNotGranted
+            | AuthError::PermissionNotGranted
+            | AuthError::NotEnabled => Code::FailedPrecondition,
+            AuthError::UserEmpty
+            | AuthError::RoleEmpty
+            | AuthError::Failed
+            | AuthError::PermissionMissing
+            | AuthError::InvalidManagement => Code::InvalidArgument,
+            AuthError::Denied => Code::PermissionDenied,
+            AuthError::InvalidToken => Code::Unauthenticated,
+        };
+        Self::new(code, format!("etcdserver: {error}"))
+    }
+}
+
+impl From<ChangeError> for EtcdError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(error) => error.into(),
+            ChangeError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -10,11 +10,12 @@ use hyper::body::Incoming;
 use prost::Message as _;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::node::{MAX_MESSAGE, Node};
+use super::node::{MAX_MESSAGE, Node, token};
 use super::status::EtcdError;
-use crate::pb::etcdserverpb::WatchRequest;
+use crate::auth::Auth;
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
+use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::grpc::{self, Messages};
 use crate::serve::rope::Rope;
@@ -30,9 +31,9 @@ pub fn watch(node: &Node, request: Request<Incoming>) -> Response<AppBody> {
         return grpc::error(&error);
     }
     grpc::answer(AppBody::stream(WatchBody {
-        requests: Some(request.into_body()),
         messages: Messages::new(MAX_MESSAGE),
-        session: node.hub.session(),
+        watching: Watching::new(node, token(request.headers()).map(str::to_owned)),
+        requests: Some(request.into_body()),
         identity: node.identity,
         stopping: Box::pin(node.stopping.clone().cancelled_owned()),
         head: Vec::new(),
@@ -40,27 +41,55 @@ pub fn watch(node: &Node, request: Request<Incoming>) -> Response<AppBody> {
     }))
 }
 
-/// Does what a request asks for.
-pub fn apply(session: &mut Session, request: WatchRequest) {
-    match request.request_union {
-        Some(RequestUnion::CreateRequest(create)) => {
-            let filters: Vec<_> = create.filters().collect();
-            session.create(Create {
-                // Copies, as a watcher outlives the request by far.
-                key: Bytes::copy_from_slice(&create.key),
-                range_end: Bytes::copy_from_slice(&create.range_end),
-                start_revision: create.start_revision,
-                watch_id: create.watch_id,
-                no_put: filters.contains(&FilterType::Noput),
-                no_delete: filters.contains(&FilterType::Nodelete),
-                prev_kv: create.prev_kv,
-                progress_notify: create.progress_notify,
-            });
+/// Why a watcher is refused to those who may not read all of its range. With the prefix that etcd's has, whatever the
+/// reason is in detail.
+const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
+
+/// A watch stream and who has opened it.
+#[derive(Debug)]
+pub struct Watching {
+    /// The stream.
+    pub session: Session,
+    auth: Auth,
+    token: Option<String>,
+}
+
+impl Watching {
+    /// A stream without watchers.
+    pub fn new(node: &Node, token: Option<String>) -> Self {
+        Self { session: node.hub.session(), auth: node.auth.clone(), token }
+    }
+
+    /// Does what a request asks for.
+    pub fn apply(&mut self, request: WatchRequest) {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.create(&create),
+            Some(RequestUnion::CancelRequest(cancel)) => self.session.cancel(WatchId(cancel.watch_id)),
+            Some(RequestUnion::ProgressRequest(_)) => self.session.request_progress(),
+            // etcd ignores what it does not know.
+            None => {}
         }
-        Some(RequestUnion::CancelRequest(cancel)) => session.cancel(WatchId(cancel.watch_id)),
-        Some(RequestUnion::ProgressRequest(_)) => session.request_progress(),
-        // etcd ignores what it does not know.
-        None => {}
+    }
+
+    fn create(&mut self, create: &WatchCreateRequest) {
+        let filters: Vec<_> = create.filters().collect();
+        let create = Create {
+            // Copies, as a watcher outlives the request by far.
+            key: Bytes::copy_from_slice(&create.key),
+            range_end: Bytes::copy_from_slice(&create.range_end),
+            start_revision: create.start_revision,
+            watch_id: create.watch_id,
+            no_put: filters.contains(&FilterType::Noput),
+            no_delete: filters.contains(&FilterType::Nodelete),
+            prev_kv: create.prev_kv,
+            progress_notify: create.progress_notify,
+            fragment: create.fragment,
+        };
+        // The range as it will be watched, and the user as it is now.
+        match self.auth.caller(self.token.as_deref()).may_read(&create.range()) {
+            Ok(()) => self.session.create(&create),
+            Err(_) => self.session.refuse(DENIED),
+        }
     }
 }
 
@@ -68,7 +97,7 @@ struct WatchBody {
     /// None once the client has said all it wants to say, which does not end the watch.
     requests: Option<Incoming>,
     messages: Messages,
-    session: Session,
+    watching: Watching,
     identity: Identity,
     stopping: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Where heads are put together, kept for its allocation.
@@ -79,11 +108,11 @@ struct WatchBody {
 impl WatchBody {
     /// Reads requests until there is an answer to be sent or nothing more to read.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Result<(), EtcdError> {
-        while !self.session.has_answers() {
+        while !self.watching.session.has_answers() {
             if let Some(message) = self.messages.take()? {
                 let request = WatchRequest::decode(message)
                     .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
-                apply(&mut self.session, request);
+                self.watching.apply(request);
                 continue;
             }
             let Some(requests) = &mut self.requests else { return Ok(()) };
@@ -132,7 +161,7 @@ impl Stream for WatchBody {
             if let Err(error) = this.poll_requests(cx) {
                 return this.end(&error);
             }
-            match this.session.poll_next(cx) {
+            match this.watching.session.poll_next(cx) {
                 Poll::Ready(message) => this.push(&mut rope, &message),
                 Poll::Pending => break,
             }

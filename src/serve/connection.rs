@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sniff::{Protocol, sniff};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::Router;
 
@@ -49,13 +49,16 @@ const MAX_STREAMS: u32 = 1 << 20;
 
 impl Service {
     /// Everything that `node` serves.
-    pub fn new(node: Node) -> Self {
-        Self { router: Router::new(node.clone()), gateway: Gateway::new(node) }
+    /// `metrics` gives what `/metrics` shows.
+    pub fn new(node: Node, metrics: Option<Metrics>) -> Self {
+        Self { router: Router::new(node.clone()), gateway: Gateway::new(node, metrics) }
     }
 
     async fn call(&self, request: Request<Incoming>) -> Result<http::Response<super::body::AppBody>, Infallible> {
-        let grpc =
-            request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        // gRPC needs HTTP/2; over HTTP/1.1 the gateway does not look at the type of what it gets.
+        let kind = request.headers().get(CONTENT_TYPE);
+        let grpc = request.version() == http::Version::HTTP_2
+            && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         Ok(if grpc { self.router.call(request).await } else { self.gateway.call(request).await })
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::commit::Commit;
 use super::lease::LeaseId;
 use super::revision::Revision;
@@ -18,6 +20,8 @@ pub enum Entry {
     LeaseGranted(LeaseId, i64),
     /// A lease ended.
     LeaseRemoved(LeaseId),
+    /// The users changed: all of them, in their keeper's own form.
+    Auth(Bytes),
 }
 
 /// Durable storage of the store's changes. Called by the sequencer alone.

@@ -51,6 +51,20 @@ impl KeyRange {
         Self { start: Bytes::new(), end: End::Open }
     }
 
+    /// The first possible key of the range.
+    pub fn start(&self) -> &Bytes {
+        &self.start
+    }
+
+    /// The key before which the range ends; none if it has no end.
+    pub fn end(&self) -> Option<Bytes> {
+        match &self.end {
+            End::Single => Some([self.start.as_ref(), b"\0"].concat().into()),
+            End::Before(end) => Some(end.clone()),
+            End::Open => None,
+        }
+    }
+
     /// The key itself, when the range holds a single one.
     pub fn as_single(&self) -> Option<&Bytes> {
         matches!(self.end, End::Single).then_some(&self.start)

@@ -233,6 +233,8 @@ pub struct Restored {
     pub deleted_unknown_through: Revision,
     /// Leases with their time to live in seconds.
     pub leases: Vec<(super::LeaseId, i64)>,
+    /// What [`Writer::keep_auth`](super::Writer::keep_auth) was given last.
+    pub auth: Option<Bytes>,
 }
 
 impl Restored {

@@ -95,6 +95,11 @@ impl Writer {
         self.pending.push(entry);
     }
 
+    /// Keeps what the keeper of the users needs after a restart. The store does not look into it.
+    pub fn keep_auth(&mut self, users: bytes::Bytes) {
+        self.journal(Entry::Auth(users));
+    }
+
     /// Makes all changes since the last call durable and then visible. On an error they are undone.
     ///
     /// Leases are the exception: they are kept as they are in memory, which is harmless, as a lease whose grant was

@@ -1,5 +1,6 @@
 //! A frame: the events of one interest over a stretch of the log, and their encoded forms.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -15,6 +16,19 @@ const GRID: i64 = 256;
 /// A frame takes no further commit once its events have this many bytes of keys and values. A single larger commit
 /// still is one frame, as a revision is never split.
 const TARGET_SIZE: usize = 1 << 20;
+
+/// Bytes of events in a response, beyond which it is cut if the client wants that: etcd's bound, which is its largest
+/// request and what surrounds it.
+pub const FRAGMENT: usize = 2 << 20;
+
+/// Some of the events of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub events: Range<usize>,
+    /// Whether there are more after them.
+    pub more: bool,
+}
 
 /// The events of one interest in the revisions [`from`](Self::from)..=[`through`](Self::through). May be empty.
 #[derive(Debug)]
@@ -93,9 +107,51 @@ impl Frame {
         })
     }
 
+    /// Where to cut so that no part is larger than [`FRAGMENT`], unless it has one event alone. None if there is
+    /// nothing to cut.
+    pub(super) fn fragments(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if self.events.len() < 2 || self.proto().len() < FRAGMENT {
+            return parts;
+        }
+        let (mut start, mut size) = (0, 0);
+        for (position, event) in self.events.iter().enumerate() {
+            let length = self.proto_of_event(event).len();
+            if position > start && size + length >= FRAGMENT {
+                parts.push(Part { events: start..position, more: true });
+                (start, size) = (position, 0);
+            }
+            size += length;
+        }
+        parts.push(Part { events: start..self.events.len(), more: false });
+        parts
+    }
+
+    /// As [`proto`](Self::proto), of a part.
+    pub(super) fn proto_of(&self, part: &Part) -> Bytes {
+        let events = &self.events[part.events.clone()];
+        events.iter().flat_map(|event| self.proto_of_event(event)).collect::<Vec<_>>().into()
+    }
+
+    /// As [`put_json`](Self::put_json), of a part.
+    pub(super) fn put_json_of(&self, part: &Part, buf: &mut Vec<u8>) {
+        self.put_json_events(&self.events[part.events.clone()], buf);
+    }
+
+    fn proto_of_event(&self, event: &Event) -> Vec<u8> {
+        let mut buf = Vec::new();
+        let previous = self.previous(event).map(|record| record.proto_message());
+        wire::event::put_proto(&mut buf, event.is_delete(), event.record.proto(), previous);
+        buf
+    }
+
     /// Appends the events as JSON objects with commas between.
     pub(super) fn put_json(&self, buf: &mut Vec<u8>) {
-        for (position, event) in self.events.iter().enumerate() {
+        self.put_json_events(&self.events, buf);
+    }
+
+    fn put_json_events(&self, events: &[Event], buf: &mut Vec<u8>) {
+        for (position, event) in events.iter().enumerate() {
             if position > 0 {
                 buf.push(b',');
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::frame::Frame;
+use super::frame::{Frame, Part};
 use super::session::WatchId;
 use crate::store::Revision;
 use crate::wire::Identity;
@@ -48,6 +48,8 @@ pub enum Message {
         id: WatchId,
         /// The events, of which there is at least one.
         frame: Arc<Frame>,
+        /// The part of them that this message has; none if it has them all.
+        part: Option<Part>,
     },
 }
 
@@ -69,6 +71,7 @@ struct Head {
     canceled: bool,
     compact_revision: Revision,
     reason: &'static str,
+    fragment: bool,
 }
 
 impl Message {
@@ -85,7 +88,11 @@ impl Message {
         put_bool(buf, 4, head.canceled);
         put_int64(buf, 5, head.compact_revision.0);
         put_bytes(buf, 6, head.reason.as_bytes());
-        frame.map(|frame| frame.proto().clone())
+        put_bool(buf, 7, head.fragment);
+        frame.map(|(frame, part)| match part {
+            None => frame.proto().clone(),
+            Some(part) => frame.proto_of(part),
+        })
     }
 
     /// The line of the gateway's stream: `{"result":…}` and a newline, to be sent as one HTTP chunk.
@@ -94,7 +101,7 @@ impl Message {
     pub fn json_line(&self, identity: &Identity) -> Bytes {
         match self {
             // Encoded right into the line, so that it is kept once.
-            Self::Events { id: WatchId(0), frame } => {
+            Self::Events { id: WatchId(0), frame, part: None } => {
                 frame.line(|| self.make_json_line(identity, Frame::put_json)).clone()
             }
             _ => self.make_json_line(identity, |frame, buf| buf.extend_from_slice(frame.json())),
@@ -112,10 +119,14 @@ impl Message {
         result.bool("canceled", head.canceled);
         result.int64("compact_revision", head.compact_revision.0);
         result.text("cancel_reason", head.reason);
-        if let Some(frame) = frame {
+        result.bool("fragment", head.fragment);
+        if let Some((frame, part)) = frame {
             let list = result.value("events");
             list.push(b'[');
-            put_events(frame, list);
+            match part {
+                None => put_events(frame, list),
+                Some(part) => frame.put_json_of(part, list),
+            }
             list.push(b']');
         }
         result.close();
@@ -123,7 +134,7 @@ impl Message {
         buf.into()
     }
 
-    fn parts(&self) -> (Head, Option<&Frame>) {
+    fn parts(&self) -> (Head, Option<(&Frame, Option<&Part>)>) {
         let head = Head::default();
         match self {
             Self::Created { id, revision } => (Head { id: *id, revision: *revision, created: true, ..head }, None),
@@ -139,7 +150,11 @@ impl Message {
                 (Head { id: *id, canceled: true, compact_revision: *floor, ..head }, None)
             }
             Self::Progress { id, revision } => (Head { id: *id, revision: *revision, ..head }, None),
-            Self::Events { id, frame } => (Head { id: *id, revision: frame.revision(), ..head }, Some(frame)),
+            Self::Events { id, frame, part } => {
+                let fragment = part.as_ref().is_some_and(|part| part.more);
+                let head = Head { id: *id, revision: frame.revision(), fragment, ..head };
+                (head, Some((frame, part.as_ref())))
+            }
         }
     }
 }
@@ -182,8 +197,10 @@ mod tests {
             Message::Canceled { id: other, cancel: Cancel::Requested(Revision(5)) },
             Message::Canceled { id: zero, cancel: Cancel::Compacted(Revision(3)) },
             Message::Progress { id: WatchId::ALL, revision: Revision(5) },
-            Message::Events { id: zero, frame: frame(false) },
-            Message::Events { id: other, frame: frame(true) },
+            Message::Events { id: zero, frame: frame(false), part: None },
+            Message::Events { id: other, frame: frame(true), part: None },
+            Message::Events { id: other, frame: frame(true), part: Some(Part { events: 1..3, more: true }) },
+            Message::Events { id: zero, frame: frame(false), part: Some(Part { events: 3..4, more: false }) },
         ];
         for message in messages {
             let mut bytes = Vec::new();
@@ -194,10 +211,12 @@ mod tests {
             let ours: serde_json::Value = serde_json::from_slice(&message.json_line(&IDENTITY)).expect("JSON");
             let theirs: serde_json::Value = serde_json::from_str(&json).expect("JSON");
             assert_eq!(ours, theirs);
-            if let Message::Events { frame, .. } = &message {
-                assert_eq!(decoded.events.len(), 4);
+            if let Message::Events { frame, part, .. } = &message {
+                let part = part.clone().unwrap_or(Part { events: 0..4, more: false });
+                assert_eq!((decoded.events.len(), decoded.fragment), (part.events.len(), part.more));
                 assert_eq!(decoded.header.expect("a header").revision, frame.revision().0);
-                assert_eq!(decoded.events[1].prev_kv.is_some(), decoded.watch_id != 0);
+                let has_previous = decoded.events.iter().skip(1).any(|event| event.prev_kv.is_some());
+                assert_eq!(has_previous, decoded.watch_id != 0);
             }
         }
     }

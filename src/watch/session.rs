@@ -46,6 +46,16 @@ pub struct Create {
     pub prev_kv: bool,
     /// Send a progress notification now and then when there are no events.
     pub progress_notify: bool,
+    /// Cut responses that are larger than [`FRAGMENT`](super::frame::FRAGMENT) between events.
+    pub fragment: bool,
+}
+
+impl Create {
+    /// The keys that are asked for.
+    pub fn range(&self) -> KeyRange {
+        let key = if self.key.is_empty() { Bytes::from_static(b"\0") } else { self.key.clone() };
+        KeyRange::from_wire(key, self.range_end.clone())
+    }
 }
 
 /// Why a watcher is refused, in etcd's words.
@@ -80,6 +90,7 @@ enum Watcher {
         /// The next revision that was not looked at yet.
         cursor: Revision,
         progress_notify: bool,
+        fragment: bool,
         /// When anything was last sent.
         spoke: Instant,
     },
@@ -106,11 +117,10 @@ impl Session {
     }
 
     /// Makes a watcher. The answer comes out of [`poll_next`](Self::poll_next).
-    pub fn create(&mut self, create: Create) {
+    pub fn create(&mut self, create: &Create) {
         let snapshot = self.store.snapshot();
         let revision = snapshot.revision();
-        let key = if create.key.is_empty() { Bytes::from_static(b"\0") } else { create.key };
-        let range = KeyRange::from_wire(key, create.range_end);
+        let range = create.range();
         let refusal = if range.is_empty() {
             Some(EMPTY_RANGE)
         } else if create.start_revision < 0 {
@@ -121,7 +131,7 @@ impl Session {
             None
         };
         if let Some(reason) = refusal {
-            return self.answers.push_back(Message::Refused { revision, reason });
+            return self.refuse(reason);
         }
         let id = if create.watch_id == 0 { self.free_id() } else { WatchId(create.watch_id) };
         let scope = Scope { range, no_put: create.no_put, no_delete: create.no_delete, prev_kv: create.prev_kv };
@@ -134,9 +144,15 @@ impl Session {
             interval.reset();
             self.notify = Some(interval);
         }
-        let progress_notify = create.progress_notify;
-        self.watchers.insert(id, Watcher::Running { place, cursor, progress_notify, spoke: Instant::now() });
+        let Create { progress_notify, fragment, .. } = *create;
+        self.watchers.insert(id, Watcher::Running { place, cursor, progress_notify, fragment, spoke: Instant::now() });
         self.counts.watchers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers a request for a watcher that is not to be.
+    pub fn refuse(&mut self, reason: &'static str) {
+        let revision = self.store.snapshot().revision();
+        self.answers.push_back(Message::Refused { revision, reason });
     }
 
     /// Ends a watcher. An unknown id is ignored, as etcd does.
@@ -171,7 +187,7 @@ impl Session {
         self.waker.register(cx.waker());
         let snapshot = self.store.snapshot();
         if let Some(message) = self.next_events(&snapshot) {
-            return Poll::Ready(message);
+            return Poll::Ready(self.in_fragments(message));
         }
         // Every watcher is past the snapshot's revision, or starts in the future.
         if self.progress_requests > 0 {
@@ -199,6 +215,19 @@ impl Session {
             }
         }
         None
+    }
+
+    /// The first part of a message that is to be cut; the others are answers that come next.
+    fn in_fragments(&mut self, message: Message) -> Message {
+        let Message::Events { id, frame, part: None } = &message else { return message };
+        let Some(Watcher::Running { fragment: true, .. }) = self.watchers.get(id) else { return message };
+        let mut parts = frame.fragments().into_iter().map(|part| {
+            let (id, frame) = (*id, frame.clone());
+            Message::Events { id, frame, part: Some(part) }
+        });
+        let Some(first) = parts.next() else { return message };
+        self.answers.extend(parts);
+        first
     }
 
     fn poll_notify(&mut self, cx: &mut Context<'_>, snapshot: &Snapshot) -> Poll<Message> {
@@ -259,7 +288,7 @@ impl Watcher {
             *cursor = frame.through().next();
             if !frame.events().is_empty() {
                 *spoke = Instant::now();
-                return Some(Message::Events { id, frame });
+                return Some(Message::Events { id, frame, part: None });
             }
         }
         None

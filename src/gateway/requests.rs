@@ -1,0 +1,56 @@
+//! The requests of a call that goes on, as they come in.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+
+use super::json::Messages;
+use crate::rpc::EtcdError;
+use crate::rpc::node::MAX_MESSAGE;
+
+/// The requests in the body of one HTTP request.
+pub(super) struct Requests {
+    body: Incoming,
+    messages: Messages,
+}
+
+impl Requests {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, messages: Messages::new(MAX_MESSAGE) }
+    }
+
+    /// The next request; none when there are no more.
+    pub(super) async fn next<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        loop {
+            if let Some(request) = self.messages.take()? {
+                return Ok(Some(request));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => self.messages.feed(frame.data_ref().map_or(&[], |data| data)),
+                Some(Err(error)) => return Err(EtcdError::malformed(error)),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// As [`next`](Self::next), for a body that is being polled.
+    pub(super) fn poll_next<T: DeserializeOwned + Default>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<T>, EtcdError>> {
+        loop {
+            if let Some(request) = self.messages.take()? {
+                return Poll::Ready(Ok(Some(request)));
+            }
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.messages.feed(frame.data_ref().map_or(&[], |data| data)),
+                // An error of the connection ends the response as well.
+                None | Some(Err(_)) => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Calls with many answers, other than watching: one line of JSON for each.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::Response;
+use http_body::Frame;
+use serde::Serialize;
+use tokio::time::Sleep;
+use tokio_stream::Stream as Answers;
+use tokio_stream::StreamExt;
+
+use super::requests::Requests;
+use super::routes::{Call, read_body};
+use super::{answer, json};
+use crate::pb::etcdserverpb::LeaseKeepAliveRequest;
+use crate::rpc::EtcdError;
+use crate::rpc::node::MAX_MESSAGE;
+use crate::serve::body::{AppBody, Stream};
+use crate::serve::rope::Rope;
+
+type Line = Result<Vec<u8>, EtcdError>;
+
+/// Renews leases: one line for each request, until the requests end.
+pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdError> {
+    let (node, caller) = (call.node.clone(), call.caller());
+    let mut requests = Requests::new(call.request.into_body());
+    let mut lines = Vec::new();
+    while let Some(request) = requests.next::<LeaseKeepAliveRequest>().await? {
+        let response = node.lease_keep_alive(&caller, request).await?;
+        lines.extend(line(&response)?);
+        if lines.len() > MAX_MESSAGE {
+            return Err(EtcdError::too_large());
+        }
+    }
+    Ok(answer::message(lines))
+}
+
+/// Follows an election.
+pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> {
+    let (node, caller, deadline) = (call.node.clone(), call.caller(), call.deadline);
+    let request = json::read(&read_body(call.request).await?)?;
+    let lines = node.observe(&caller, &request)?.map(|response| line(&response?));
+    Ok(respond(lines, deadline))
+}
+
+/// Sends a snapshot of everything, in pieces.
+pub(super) fn snapshot(call: &Call) -> Result<Response<AppBody>, EtcdError> {
+    let pieces = call.node.snapshot_pieces(&call.caller())?;
+    Ok(respond(tokio_stream::iter(pieces).map(|piece| line(&piece)), call.deadline))
+}
+
+fn respond(
+    lines: impl Answers<Item = Line> + Send + 'static,
+    deadline: Option<tokio::time::Instant>,
+) -> Response<AppBody> {
+    let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+    answer::call(AppBody::stream(Lines { lines: Some(Box::pin(lines)), deadline }))
+}
+
+/// `{"result":…}` and a newline.
+fn line(response: &impl Serialize) -> Line {
+    let mut line = b"{\"result\":".to_vec();
+    serde_json::to_writer(&mut line, response).map_err(EtcdError::malformed)?;
+    line.extend_from_slice(b"}\n");
+    Ok(line)
+}
+
+struct Lines {
+    lines: Option<Pin<Box<dyn Answers<Item = Line> + Send>>>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for Lines {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame<Rope>>> {
+        let Some(lines) = &mut self.lines else { return Poll::Ready(None) };
+        let error = match lines.as_mut().poll_next(cx) {
+            Poll::Ready(Some(Ok(line))) => return Poll::Ready(Some(Frame::data(line.into()))),
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => error,
+            Poll::Pending => {
+                let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+                std::task::ready!(deadline.as_mut().poll(cx));
+                EtcdError::deadline()
+            }
+        };
+        self.lines = None;
+        Poll::Ready(Some(Frame::data(answer::stream_error(&error).into())))
+    }
+}
