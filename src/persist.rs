@@ -170,10 +170,9 @@ impl DataDir {
             ..fresh
         };
         let mut restored = Restored {
-            revision: Revision(number("revision")?),
-            compacted: Revision(number("compacted")?),
+            compacted: meta.get("compacted")?.map_or(Revision::NEVER, |value| Revision(value.value())),
             deleted_unknown_through: Revision(number("deleted_unknown_through")?),
-            ..Restored::default()
+            ..Restored::empty_at(Revision(number("revision")?))
         };
         for row in read.open_table(RECORDS)?.iter()? {
             let (key, row) = row?;

@@ -21,7 +21,7 @@ use crate::pb::etcdserverpb::{
     TxnResponse, compare,
 };
 use crate::pb::mvccpb::KeyValue;
-use crate::store::ops::txn::{Relation, Target};
+use crate::store::ops::txn::{MAX_OPS, Relation, Target};
 use crate::store::ops::{
     Compare, DeleteRange, Op, OpError, OpResult, Put, Range, RangeResult, Sort, SortTarget, Txn, TxnResult,
 };
@@ -68,7 +68,7 @@ impl Node {
     /// Runs a transaction.
     pub async fn txn(&self, caller: &Caller, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
         check_size(&request)?;
-        let txn = read_txn(&request)?;
+        let txn = read_txn(&request, MAX_OPS)?;
         txn.check()?;
         for lease in permissions::txn(caller, &request)? {
             self.may_write_keys_of(caller, lease).await?;
@@ -79,7 +79,7 @@ impl Node {
         } else {
             self.change(move |writer| writer.txn(&txn)).await?
         };
-        Ok(TxnResponse { header: self.header(revision), ..txn_response(&request, result, revision) })
+        Ok(TxnResponse { header: self.header(revision), ..txn_response(&request, result) })
     }
 
     /// Gives up history.
@@ -189,8 +189,12 @@ fn read_delete(request: &DeleteRangeRequest) -> Result<DeleteRange, EtcdError> {
     Ok(DeleteRange { range: KeyRange::from_wire(request.key.clone(), request.range_end.clone()) })
 }
 
-fn read_txn(request: &TxnRequest) -> Result<Txn, EtcdError> {
-    let ops = |ops: &[RequestOp]| ops.iter().map(read_op).collect::<Result<Vec<_>, _>>();
+/// Reads a transaction with at most `limit` operations, and checks each as it comes: of several errors the client gets
+/// the one that etcd would have found first.
+fn read_txn(request: &TxnRequest, limit: usize) -> Result<Txn, EtcdError> {
+    let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
+    let rest = limit.checked_sub(longest).ok_or(OpError::TooManyOps)?;
+    let ops = |ops: &[RequestOp]| ops.iter().map(|op| read_op(op, rest)).collect::<Result<Vec<_>, _>>();
     Ok(Txn {
         compare: request.compare.iter().map(read_compare).collect::<Result<_, _>>()?,
         success: ops(&request.success)?,
@@ -198,12 +202,16 @@ fn read_txn(request: &TxnRequest) -> Result<Txn, EtcdError> {
     })
 }
 
-fn read_op(op: &RequestOp) -> Result<Op, EtcdError> {
+fn read_op(op: &RequestOp, limit: usize) -> Result<Op, EtcdError> {
     Ok(match op.request.as_ref().ok_or(OpError::KeyNotFound)? {
         WireOp::RequestRange(range) => Op::Range(read_range(range)?, Revision(range.revision)),
-        WireOp::RequestPut(put) => Op::Put(read_put(put)),
+        WireOp::RequestPut(put) => {
+            let put = read_put(put);
+            put.check()?;
+            Op::Put(put)
+        }
         WireOp::RequestDeleteRange(delete) => Op::DeleteRange(read_delete(delete)?),
-        WireOp::RequestTxn(txn) => Op::Txn(read_txn(txn)?),
+        WireOp::RequestTxn(txn) => Op::Txn(read_txn(txn, limit)?),
     })
 }
 
@@ -306,10 +314,10 @@ fn delete_response(header: Option<ResponseHeader>, deleted: &[Arc<Record>], prev
 
 /// The response to a transaction, apart from its header. Responses inside have headers with nothing but the revision,
 /// and inner transactions an empty one, as etcd's have.
-fn txn_response(request: &TxnRequest, result: TxnResult, revision: Revision) -> TxnResponse {
+fn txn_response(request: &TxnRequest, result: TxnResult) -> TxnResponse {
     let ops = if result.succeeded { &request.success } else { &request.failure };
-    let inner = Some(ResponseHeader { revision: revision.0, ..ResponseHeader::default() });
-    let responses = ops.iter().zip(result.results).map(|(op, result)| {
+    let responses = ops.iter().zip(result.results).map(|(op, (result, revision))| {
+        let inner = Some(ResponseHeader { revision: revision.0, ..ResponseHeader::default() });
         let response = match (op.request.as_ref(), result) {
             (_, OpResult::Range(result)) => {
                 WireResult::ResponseRange(RangeResponse { header: inner, ..range_response(&result) })
@@ -322,7 +330,7 @@ fn txn_response(request: &TxnRequest, result: TxnResult, revision: Revision) -> 
             }
             (Some(WireOp::RequestTxn(txn)), OpResult::Txn(result)) => {
                 let header = Some(ResponseHeader::default());
-                WireResult::ResponseTxn(TxnResponse { header, ..txn_response(txn, result, revision) })
+                WireResult::ResponseTxn(TxnResponse { header, ..txn_response(txn, result) })
             }
             // Results come in the order of the operations.
             _ => return ResponseOp::default(),

@@ -72,10 +72,8 @@ impl Node {
         let snapshot = self.read()?;
         let revision = if request.revision <= 0 { snapshot.revision() } else { Revision(request.revision) };
         let hash = hash(snapshot.at(revision)?, revision);
-        // As in etcd, -1 stands for a store that was never compacted.
-        let compacted = if snapshot.compacted() == Revision::ZERO { -1 } else { snapshot.compacted().0 };
         let header = self.header(snapshot.revision());
-        Ok(HashKvResponse { header, hash, compact_revision: compacted, hash_revision: revision.0 })
+        Ok(HashKvResponse { header, hash, compact_revision: snapshot.compacted().0, hash_revision: revision.0 })
     }
 
     /// The pieces of a snapshot of everything.

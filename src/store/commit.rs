@@ -14,7 +14,7 @@ use super::revision::Revision;
 pub struct Event {
     /// What the key became; the record of a deletion if it was deleted.
     pub record: Arc<Record>,
-    /// What the key was before.
+    /// What the key was before the commit.
     pub previous: Option<Arc<Record>>,
 }
 

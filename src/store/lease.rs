@@ -52,6 +52,8 @@ impl Lease {
 #[derive(Debug, Default)]
 pub struct Leases {
     leases: HashMap<LeaseId, Lease>,
+    /// The lease of each key that has one.
+    holders: HashMap<Bytes, LeaseId>,
 }
 
 impl Leases {
@@ -60,11 +62,11 @@ impl Leases {
         self.leases.get(&id)
     }
 
-    /// Ids of all leases, ascending.
+    /// Ids of all leases, in the order in which they will end.
     pub fn ids(&self) -> Vec<LeaseId> {
-        let mut ids: Vec<_> = self.leases.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        let mut ends: Vec<_> = self.leases.iter().map(|(id, lease)| (lease.deadline, *id)).collect();
+        ends.sort_unstable();
+        ends.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Number of leases.
@@ -99,26 +101,31 @@ impl Leases {
 
     /// Removes a lease.
     pub(super) fn remove(&mut self, id: LeaseId) -> Option<Lease> {
-        self.leases.remove(&id)
+        let lease = self.leases.remove(&id)?;
+        for key in &lease.keys {
+            self.holders.remove(key);
+        }
+        Some(lease)
     }
 
-    /// Attaches and detaches keys as an event tells.
+    /// Attaches and detaches a key as an event tells.
     pub(super) fn follow(&mut self, event: &Event) {
-        let before = event.previous.as_ref().map_or(LeaseId::NONE, |record| record.lease);
-        let after = event.record.lease;
-        if before == after {
+        self.attach(event.record.lease, event.key());
+    }
+
+    /// Attaches a key to this lease and to no other.
+    pub(super) fn attach(&mut self, id: LeaseId, key: &Bytes) {
+        let before = self.holders.get(key).copied().unwrap_or(LeaseId::NONE);
+        if before == id {
             return;
         }
         if let Some(lease) = self.leases.get_mut(&before) {
-            lease.keys.remove(event.key());
+            lease.keys.remove(key);
+            self.holders.remove(key);
         }
-        self.attach(after, event.key());
-    }
-
-    /// Attaches a key.
-    pub(super) fn attach(&mut self, id: LeaseId, key: &Bytes) {
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.keys.insert(key.clone());
+            self.holders.insert(key.clone(), id);
         }
     }
 }

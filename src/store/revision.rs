@@ -12,6 +12,9 @@ impl Revision {
     /// No revision: of a key that does not exist, or "now" in a request.
     pub const ZERO: Self = Self(0);
 
+    /// The floor of a history that no Compact request has cut, by etcd's convention.
+    pub const NEVER: Self = Self(-1);
+
     /// The bound that no revision may reach.
     pub const LIMIT: Self = Self(100_000_000_000_000);
 

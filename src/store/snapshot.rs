@@ -18,7 +18,7 @@ use super::tombstones::Tombstones;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     revision: Revision,
-    /// Floor that a client set by a Compact request, zero if none did.
+    /// Floor that a client set by a Compact request.
     compacted: Revision,
     index: Index,
     log: Vector<Arc<Commit>>,
@@ -71,7 +71,7 @@ impl Snapshot {
     /// The state of a store whose history begins after `revision` with these keys.
     pub(super) fn starting_at(revision: Revision, index: Index, tombstones: Tombstones) -> Self {
         let base = Base { revision, index: index.clone(), tombstones };
-        Self { revision, compacted: Revision::ZERO, index, log: Vector::new(), log_bytes: 0, base }
+        Self { revision, compacted: Revision::NEVER, index, log: Vector::new(), log_bytes: 0, base }
     }
 
     /// The revision of the last commit.
@@ -79,7 +79,8 @@ impl Snapshot {
         self.revision
     }
 
-    /// The floor of the last Compact request: reads and watches below it are refused. Zero if there was none.
+    /// The floor of the last Compact request: reads, and watches that start below it, are refused.
+    /// [`Revision::NEVER`] if there was none.
     pub fn compacted(&self) -> Revision {
         self.compacted
     }
@@ -144,12 +145,8 @@ impl Snapshot {
 
     /// Whether every event in `range` at `from` and later is still in the log, so that a watcher can start there.
     ///
-    /// A range in which nothing changed lost nothing, however old `from` is. Below the floor of a Compact request the
-    /// answer is no in any case, as etcd's is.
+    /// A range in which nothing changed lost nothing, however old `from` is.
     pub fn has_history(&self, range: &KeyRange, from: Revision) -> bool {
-        if from < self.compacted {
-            return false;
-        }
         from > self.base.revision
             || !(self.base.tombstones.any_since(range, from)
                 || self.base.index.range(range).any(|record| record.mod_revision >= from))
@@ -219,11 +216,11 @@ impl Snapshot {
 }
 
 /// What a store continues from: the content of a data directory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Restored {
     /// The last revision.
     pub revision: Revision,
-    /// Floor of the last Compact request.
+    /// Floor of the last Compact request, [`Revision::NEVER`] if there was none.
     pub compacted: Revision,
     /// The keys.
     pub records: Vec<Record>,
@@ -241,7 +238,15 @@ impl Restored {
     /// An empty store whose first commit will be after `revision`. What was before is not known, so that a watcher
     /// from then is told to reload.
     pub fn empty_at(revision: Revision) -> Self {
-        Self { revision, deleted_unknown_through: revision, ..Self::default() }
+        Self {
+            revision,
+            compacted: Revision::NEVER,
+            records: Vec::new(),
+            tombstones: Vec::new(),
+            deleted_unknown_through: revision,
+            leases: Vec::new(),
+            auth: None,
+        }
     }
 
     pub(super) fn snapshot(self) -> Snapshot {

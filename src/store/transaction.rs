@@ -47,17 +47,30 @@ impl Transaction {
         let (created, version) =
             self.index.get(&key).map_or((self.revision, 1), |old| (old.create_revision, old.version + 1));
         let record = Arc::new(Record::new(key, value, (created, self.revision, version), lease, origin));
-        let previous = self.index.insert(record.clone());
-        self.events.push(Event { record, previous: previous.clone() });
-        previous
+        let replaced = self.index.insert(record.clone());
+        self.push(record, replaced.clone());
+        replaced
     }
 
     /// Deletes a key and returns what it was; nothing happens when it does not exist.
     pub fn delete(&mut self, key: &[u8]) -> Option<Arc<Record>> {
         let previous = self.index.remove(key)?;
         let record = Arc::new(Record::deletion(previous.key.clone(), self.revision));
-        self.events.push(Event { record, previous: Some(previous.clone()) });
+        self.push(record, Some(previous.clone()));
         Some(previous)
+    }
+
+    fn push(&mut self, record: Arc<Record>, replaced: Option<Arc<Record>>) {
+        // A key that is changed twice: watchers are shown what it was before all of it, and a new one is shown as new.
+        let previous = match replaced {
+            _ if record.create_revision == self.revision => None,
+            Some(own) if own.mod_revision == self.revision => {
+                let first = self.events.iter().find(|event| event.record.key == record.key);
+                first.and_then(|event| event.previous.clone())
+            }
+            other => other,
+        };
+        self.events.push(Event { record, previous });
     }
 
     /// Deletes the keys of `range` and returns what they were, by ascending key.

@@ -89,6 +89,8 @@ enum Watcher {
         place: Registration,
         /// The next revision that was not looked at yet.
         cursor: Revision,
+        /// The watcher asked for what a Compact request had given up.
+        below_floor: bool,
         progress_notify: bool,
         fragment: bool,
         /// When anything was last sent.
@@ -145,7 +147,10 @@ impl Session {
             self.notify = Some(interval);
         }
         let Create { progress_notify, fragment, .. } = *create;
-        self.watchers.insert(id, Watcher::Running { place, cursor, progress_notify, fragment, spoke: Instant::now() });
+        // Told after the watcher was made. One that runs already is not harmed by a Compact request.
+        let below_floor = create.start_revision != 0 && cursor < snapshot.compacted();
+        let spoke = Instant::now();
+        self.watchers.insert(id, Watcher::Running { place, cursor, below_floor, progress_notify, fragment, spoke });
         self.counts.watchers.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -272,11 +277,11 @@ impl Watcher {
     /// Moves the cursor to the next event and returns it with what comes along; none if there is no event up to the
     /// snapshot's revision, and the cursor is behind it then.
     fn advance(&mut self, id: WatchId, snapshot: &Snapshot) -> Option<Message> {
-        let Self::Running { place, cursor, spoke, .. } = self else { return None };
+        let Self::Running { place, cursor, below_floor, spoke, .. } = self else { return None };
         while *cursor <= snapshot.revision() {
             let interest = place.interest();
             if *cursor < snapshot.log_start() {
-                if !snapshot.has_history(&interest.scope().range, *cursor) {
+                if *below_floor || !snapshot.has_history(&interest.scope().range, *cursor) {
                     let cancel = Cancel::Compacted(snapshot.floor());
                     *self = Self::Ended;
                     return Some(Message::Canceled { id, cancel });

@@ -75,10 +75,28 @@ impl Connection {
         let mut size = String::new();
         self.stream.read_line(&mut size).expect("a chunk comes");
         let size = usize::from_str_radix(size.trim_end(), 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
+        if size == 0 {
+            // Trailers, which etcd 3.4 sends after an error.
+            let mut line = String::new();
+            while self.stream.read_line(&mut line).expect("reads") > 2 {
+                line.clear();
+            }
+            return Vec::new();
+        }
         let mut data = vec![0; size + 2];
         self.stream.read_exact(&mut data).expect("reads");
         assert_eq!(data.split_off(size), b"\r\n");
         data
+    }
+
+    /// As [`chunk`](Self::chunk); none when the connection has ended, or nothing comes for too long.
+    pub fn try_chunk(&mut self) -> Option<Vec<u8>> {
+        let mut size = String::new();
+        self.stream.read_line(&mut size).ok().filter(|read| *read > 0)?;
+        let mut data = vec![0; usize::from_str_radix(size.trim_end(), 16).ok()? + 2];
+        self.stream.read_exact(&mut data).ok()?;
+        data.truncate(data.len() - 2);
+        Some(data)
     }
 
     /// A whole response.

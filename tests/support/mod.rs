@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
 
 pub mod envoy;
+pub mod etcd;
 pub mod http;
 
 use std::io::{BufRead, BufReader};

@@ -38,7 +38,7 @@ pub struct Sort {
     pub target: SortTarget,
     /// From the greatest down.
     pub descending: bool,
-    /// Whether the request named the order. If it did not, the limit is applied before the sort, as etcd does.
+    /// Whether the request named the order. If it did not, only one record more than the limit is sorted, as by etcd.
     pub explicit: bool,
 }
 
@@ -93,7 +93,8 @@ impl Range {
             result.count = view.range(&self.range).count();
             return result;
         }
-        // Without a reordering and filters, what is beyond the limit needs only to be counted.
+        // Without a reordering and filters, what is beyond the limit needs only to be counted. One more is kept, to know
+        // that there is more; etcd lets it take part in a sort whose order was not named.
         let cut = usize::try_from(self.limit).ok().filter(|limit| *limit > 0);
         let early = cut.filter(|_| !self.filters() && self.sort.is_none_or(|sort| !sort.explicit));
         for record in view.range(&self.range) {
@@ -102,31 +103,25 @@ impl Range {
                 result.records.push(record.clone());
             }
         }
-        let truncate = |result: &mut RangeResult| {
-            if let Some(limit) = cut
-                && result.records.len() > limit
-            {
-                result.records.truncate(limit);
-                result.more = true;
-            }
-        };
-        if early.is_some() {
-            truncate(&mut result);
-        }
         if let Some(sort) = self.sort {
             sort.apply(&mut result.records);
         }
-        truncate(&mut result);
+        if let Some(limit) = cut
+            && result.records.len() > limit
+        {
+            result.records.truncate(limit);
+            result.more = true;
+        }
         result
     }
 
     fn filters(&self) -> bool {
-        [self.min_mod, self.max_mod, self.min_create, self.max_create].iter().any(|bound| *bound > Revision::ZERO)
+        [self.min_mod, self.max_mod, self.min_create, self.max_create].iter().any(|bound| *bound != Revision::ZERO)
     }
 
     fn wants(&self, record: &Record) -> bool {
         let within = |revision: Revision, min: Revision, max: Revision| {
-            revision >= min && (max <= Revision::ZERO || revision <= max)
+            revision >= min && (max == Revision::ZERO || revision <= max)
         };
         within(record.mod_revision, self.min_mod, self.max_mod)
             && within(record.create_revision, self.min_create, self.max_create)

@@ -1,5 +1,6 @@
 //! Txn: comparisons, then one of two lists of operations, all at one revision.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::store::key_range::KeyRange;
 use crate::store::lease::{LeaseId, Leases};
 use crate::store::record::Record;
 use crate::store::revision::Revision;
-use crate::store::snapshot::{Snapshot, View};
+use crate::store::snapshot::{ReadError, Snapshot, View};
 use crate::store::transaction::Transaction;
 use crate::store::writer::Writer;
 
@@ -99,8 +100,9 @@ pub enum OpResult {
 pub struct TxnResult {
     /// Whether every comparison held.
     pub succeeded: bool,
-    /// Answers of the operations that were run, in order.
-    pub results: Vec<OpResult>,
+    /// Answers of the operations that were run, in order, each with the revision as it was after the operation: the
+    /// transaction's from its first change on.
+    pub results: Vec<(OpResult, Revision)>,
 }
 
 impl Txn {
@@ -136,37 +138,67 @@ impl Txn {
 
     /// Runs a transaction that only reads, at one point in time.
     pub fn read(&self, snapshot: &Snapshot) -> Result<TxnResult, OpError> {
+        self.check_ranges(snapshot)?;
         let mut transaction = Transaction::new(snapshot.revision(), snapshot.index().clone());
-        self.run(&mut transaction, snapshot, &Leases::default())
+        self.run(&mut transaction, snapshot)
+    }
+
+    /// The side that the comparisons choose, and whether they held. The comparisons of inner transactions see the state
+    /// before the whole transaction, as in etcd.
+    fn side(&self, history: &Snapshot) -> (bool, &[Op]) {
+        let succeeded = self.compare.iter().all(|compare| compare.holds(history.current()));
+        (succeeded, if succeeded { &self.success } else { &self.failure })
+    }
+
+    /// Whether all puts that will run can be done. All of them are looked at before any range, as by etcd, so that of
+    /// several errors a client gets the same one.
+    fn check_puts(&self, history: &Snapshot, leases: &Leases) -> Result<(), OpError> {
+        self.side(history).1.iter().try_for_each(|op| match op {
+            // In this order, other than outside of a transaction.
+            Op::Put(put) => put.check_existing(history.current()).and_then(|()| put.check_lease(leases)),
+            Op::Txn(inner) => inner.check_puts(history, leases),
+            Op::Range(..) | Op::DeleteRange(_) => Ok(()),
+        })
+    }
+
+    /// Whether all revisions that will be read can be.
+    fn check_ranges(&self, history: &Snapshot) -> Result<(), OpError> {
+        self.side(history).1.iter().try_for_each(|op| match op {
+            Op::Range(_, Revision::ZERO) | Op::Put(_) | Op::DeleteRange(_) => Ok(()),
+            // A negative revision means now, but inside of a transaction etcd compares it with the floor first.
+            Op::Range(_, revision) if *revision < history.compacted() => Err(ReadError::Compacted.into()),
+            Op::Range(_, revision) => history.at(*revision).map(drop).map_err(Into::into),
+            Op::Txn(inner) => inner.check_ranges(history),
+        })
     }
 
     /// Runs the side that the comparisons choose.
-    fn run(&self, transaction: &mut Transaction, history: &Snapshot, leases: &Leases) -> Result<TxnResult, OpError> {
-        // The comparisons of inner transactions see the state before the whole transaction, as in etcd.
-        let succeeded = self.compare.iter().all(|compare| compare.holds(history.current()));
-        let ops = if succeeded { &self.success } else { &self.failure };
-        let results = ops.iter().map(|op| op.run(transaction, history, leases)).collect::<Result<_, _>>()?;
+    fn run(&self, transaction: &mut Transaction, history: &Snapshot) -> Result<TxnResult, OpError> {
+        let (succeeded, ops) = self.side(history);
+        let mut results = Vec::with_capacity(ops.len());
+        for op in ops {
+            let result = op.run(transaction, history)?;
+            let revision = if transaction.is_empty() { history.revision() } else { transaction.revision() };
+            results.push((result, revision));
+        }
         Ok(TxnResult { succeeded, results })
     }
 }
 
 impl Op {
-    fn run(&self, transaction: &mut Transaction, history: &Snapshot, leases: &Leases) -> Result<OpResult, OpError> {
+    fn run(&self, transaction: &mut Transaction, history: &Snapshot) -> Result<OpResult, OpError> {
         Ok(match self {
             Self::Range(range, revision) => {
                 let now = *revision <= Revision::ZERO;
                 let view = if now { transaction.view() } else { history.at(*revision)? };
                 OpResult::Range(range.read(view))
             }
-            Self::Put(put) => {
-                put.check_state(transaction.view(), leases)?;
-                OpResult::Put(put.apply(transaction))
-            }
+            Self::Put(put) => OpResult::Put(put.apply(transaction)),
             Self::DeleteRange(delete) => {
                 delete.check_state(transaction.view())?;
                 OpResult::DeleteRange(transaction.delete_range(&delete.range))
             }
-            Self::Txn(inner) => OpResult::Txn(inner.run(transaction, history, leases)?),
+            Self::Txn(inner) => OpResult::Txn(inner.run(transaction, history)?),
         })
     }
 }
@@ -203,35 +235,47 @@ impl Compare {
 /// What one side of a transaction writes: keys put, and ranges deleted.
 #[derive(Default)]
 struct Writes {
-    puts: Vec<Bytes>,
+    puts: HashSet<Bytes>,
     deletes: Vec<KeyRange>,
+}
+
+impl Writes {
+    fn put(&mut self, key: &Bytes) -> Result<(), OpError> {
+        let clash = self.deletes.iter().any(|range| range.contains(key)) || !self.puts.insert(key.clone());
+        if clash { Err(OpError::DuplicateKey) } else { Ok(()) }
+    }
 }
 
 /// Refuses a put of a key that is put or deleted elsewhere in the same list. The two sides of an inner transaction
 /// may name the same key, as only one of them runs; deletions may overlap.
+///
+/// Looks at deletions, then at inner transactions in their order, then at puts, as etcd does. So a put in an inner
+/// transaction and a deletion in a later one go unseen, and so does a range without an end; clients may count on it.
 fn check_duplicates(ops: &[Op]) -> Result<Writes, OpError> {
     let mut all = Writes::default();
     for op in ops {
-        let more = match op {
-            Op::Range(..) => Writes::default(),
-            Op::Put(put) => Writes { puts: vec![put.key.clone()], deletes: Vec::new() },
-            Op::DeleteRange(delete) => Writes { puts: Vec::new(), deletes: vec![delete.range.clone()] },
-            Op::Txn(inner) => {
-                let mut either = check_duplicates(&inner.success)?;
-                let other = check_duplicates(&inner.failure)?;
-                either.puts.extend(other.puts);
-                either.deletes.extend(other.deletes);
-                either
-            }
-        };
-        let clash =
-            more.puts.iter().any(|key| all.puts.contains(key) || all.deletes.iter().any(|range| range.contains(key)))
-                || all.puts.iter().any(|key| more.deletes.iter().any(|range| range.contains(key)));
-        if clash {
-            return Err(OpError::DuplicateKey);
+        if let Op::DeleteRange(delete) = op
+            && delete.range.end().is_some()
+        {
+            all.deletes.push(delete.range.clone());
         }
-        all.puts.extend(more.puts);
-        all.deletes.extend(more.deletes);
+    }
+    for op in ops {
+        let Op::Txn(inner) = op else { continue };
+        let (success, failure) = (check_duplicates(&inner.success)?, check_duplicates(&inner.failure)?);
+        for key in &success.puts {
+            all.put(key)?;
+        }
+        for key in failure.puts.difference(&success.puts) {
+            all.put(key)?;
+        }
+        all.deletes.extend(success.deletes);
+        all.deletes.extend(failure.deletes);
+    }
+    for op in ops {
+        if let Op::Put(put) = op {
+            all.put(&put.key)?;
+        }
     }
     Ok(all)
 }
@@ -240,8 +284,10 @@ impl Writer {
     /// Runs a transaction: all of it at one revision, or nothing.
     pub fn txn(&mut self, txn: &Txn) -> Result<TxnResult, OpError> {
         txn.check()?;
+        txn.check_puts(self.snapshot(), self.leases())?;
+        txn.check_ranges(self.snapshot())?;
         let mut transaction = self.begin();
-        let result = txn.run(&mut transaction, self.snapshot(), self.leases())?;
+        let result = txn.run(&mut transaction, self.snapshot())?;
         self.commit(transaction);
         Ok(result)
     }

@@ -49,11 +49,14 @@ impl Put {
         }
     }
 
-    /// The checks against the state that the put will find.
-    pub(super) fn check_state(&self, view: View<'_>, leases: &Leases) -> Result<(), OpError> {
-        if self.lease != LeaseId::NONE && leases.get(self.lease).is_none() {
-            return Err(OpError::LeaseNotFound);
-        }
+    /// Whether the lease exists.
+    pub(super) fn check_lease(&self, leases: &Leases) -> Result<(), OpError> {
+        let known = self.lease == LeaseId::NONE || leases.get(self.lease).is_some();
+        if known { Ok(()) } else { Err(OpError::LeaseNotFound) }
+    }
+
+    /// The checks against the key that the put will find.
+    pub(super) fn check_existing(&self, view: View<'_>) -> Result<(), OpError> {
         let existing = view.get(&self.key);
         if (self.ignore_value || self.ignore_lease) && existing.is_none() {
             return Err(OpError::KeyNotFound);
@@ -61,7 +64,7 @@ impl Put {
         existing.filter(|old| !self.repeats(old)).map_or(Ok(()), |old| check_client_may_change(old))
     }
 
-    /// Does the put, after [`check_state`](Self::check_state).
+    /// Does the put, after [`check_lease`](Self::check_lease) and [`check_existing`](Self::check_existing).
     pub(super) fn apply(&self, transaction: &mut Transaction) -> Option<Arc<Record>> {
         let existing = transaction.view().get(&self.key).cloned();
         if let Some(old) = &existing
@@ -107,7 +110,8 @@ impl Writer {
     pub fn put(&mut self, put: &Put) -> Result<Option<Arc<Record>>, OpError> {
         put.check()?;
         let mut transaction = self.begin();
-        put.check_state(transaction.view(), self.leases())?;
+        put.check_lease(self.leases())?;
+        put.check_existing(transaction.view())?;
         let previous = put.apply(&mut transaction);
         self.commit(transaction);
         Ok(previous)
@@ -127,7 +131,7 @@ impl Writer {
         if revision > self.snapshot().revision() {
             return Err(ReadError::Future.into());
         }
-        if revision <= self.snapshot().compacted() || revision <= Revision::ZERO {
+        if revision <= self.snapshot().compacted() {
             return Err(ReadError::Compacted.into());
         }
         self.compact(revision);
