@@ -86,6 +86,7 @@ impl Gateway {
         let answer = handler(Call { node: self.node.clone(), token, deadline, request });
         match deadline {
             None => answer.await,
+            Some(deadline) if deadline <= Instant::now() => Err(EtcdError::deadline()),
             Some(deadline) => {
                 tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(EtcdError::deadline()))
             }

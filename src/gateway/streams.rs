@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Frame;
 use serde::Serialize;
 use tokio::time::Sleep;
@@ -26,14 +26,22 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
     let (node, caller) = (call.node.clone(), call.caller());
     let mut requests = Requests::new(call.request.into_body());
     let mut lines = Vec::new();
-    while let Some(request) = requests.next::<LeaseKeepAliveRequest>().await? {
+    loop {
+        let request: LeaseKeepAliveRequest = match requests.next().await {
+            Ok(Some(request)) => request,
+            Ok(None) => break,
+            // What came before it is answered.
+            Err(_) if !lines.is_empty() => break,
+            Err(error) => return Err(error),
+        };
         let response = node.lease_keep_alive(&caller, request).await?;
         lines.extend(line(&response)?);
         if lines.len() > MAX_MESSAGE {
             return Err(EtcdError::too_large());
         }
     }
-    Ok(answer::message(lines))
+    // Without a message there is nothing that gRPC has said.
+    Ok(if lines.is_empty() { answer::json_text(StatusCode::OK, String::new()) } else { answer::message(lines) })
 }
 
 /// Follows an election.

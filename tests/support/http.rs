@@ -53,6 +53,18 @@ impl Connection {
         self.send((head + body).as_bytes());
     }
 
+    /// Waits no longer than this from now on.
+    pub fn patience(&mut self, patience: std::time::Duration) {
+        self.stream.get_ref().set_read_timeout(Some(patience)).expect("set");
+    }
+
+    /// Bytes of a body.
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut data = vec![0; length];
+        self.stream.read_exact(&mut data).expect("reads");
+        data
+    }
+
     /// Status and headers.
     pub fn head(&mut self) -> (u16, Vec<(String, String)>) {
         let mut status = String::new();
