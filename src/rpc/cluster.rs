@@ -20,7 +20,8 @@ impl Node {
         let member = Member {
             id: self.identity.member_id,
             name: "confcast".into(),
-            peer_ur_ls: Vec::new(),
+            // There are no peers, but clients expect a member to have an address for them.
+            peer_ur_ls: vec![url.clone()],
             client_ur_ls: vec![url],
             is_learner: false,
         };

