@@ -1,4 +1,5 @@
 //! A control plane for tests, over real gRPC: of this project, and of programs that embed it.
 
 pub mod ads;
+pub mod fuzz;
 pub mod mesh;

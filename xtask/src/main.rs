@@ -1,6 +1,7 @@
 //! Tasks of the project, run as `cargo xtask TASK`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
+mod fuzz;
 mod generate;
 mod run;
 mod tools;
@@ -29,6 +30,14 @@ enum Task {
     },
     /// Check everything that must hold before a change lands, changing nothing
     Verify,
+    /// Fuzz a parser of outside bytes for a while; needs a nightly toolchain, and cargo-fuzz, which it installs
+    Fuzz {
+        /// One of the targets in fuzz/fuzz_targets
+        target: String,
+        /// For how many seconds
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Format the code and apply what the linter knows how to mend
     Fix,
     /// Generate the committed code in src/pb and src/envoy from the protocol definitions
@@ -43,6 +52,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Test { args } => verify::test(&args),
         Task::Verify => verify::verify(),
+        Task::Fuzz { target, seconds } => fuzz::run_target(&target, seconds),
         Task::Fix => verify::fix(),
         Task::Gen { check } => generate::run(check),
     };

