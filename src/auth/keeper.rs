@@ -86,9 +86,9 @@ impl Auth {
         Ok(self.inner.key.issue(&claim, now() + self.inner.lifetime))
     }
 
-    /// The hash of a password, to be stored.
-    pub async fn hash(&self, password: String) -> String {
-        self.inner.passwords.hash(password).await
+    /// The hash of a user's password, to be stored.
+    pub async fn hash(&self, user: &str, password: String) -> String {
+        self.inner.passwords.hash(password, self.inner.key.salt(user)).await
     }
 
     /// Changes the users: durable first, then seen by everybody. Returns the store's revision, which it leaves alone.

@@ -12,6 +12,9 @@ use tokio::sync::Semaphore;
 /// Hashes that may be computed at the same time: each takes a core for some 20 ms and 19 MiB.
 const AT_ONCE: usize = 2;
 
+/// What makes equal passwords of different users have different hashes.
+pub type Salt = [u8; 16];
+
 /// Hashes passwords and compares with hashes.
 #[derive(Debug)]
 pub struct Passwords {
@@ -31,11 +34,11 @@ impl Default for Passwords {
 }
 
 impl Passwords {
-    /// Hashes a password, with a salt of its own and its parameters in the text.
-    pub async fn hash(&self, password: String) -> String {
+    /// Hashes a password. The text has salt and parameters in it.
+    pub async fn hash(&self, password: String, salt: Salt) -> String {
         self.slowly(move || {
-            let hash = Argon2::default().hash_password(password.as_bytes());
-            hash.expect("the default parameters and a random salt are valid").to_string()
+            let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
+            hash.expect("the default parameters and a salt of this length are valid").to_string()
         })
         .await
     }
@@ -43,7 +46,7 @@ impl Passwords {
     /// Whether `password` is the one that `hash` was made of. Without a hash it takes as long, and is not.
     pub async fn matches(&self, user: &str, hash: Option<&str>, password: &str) -> bool {
         let Some(hash) = hash else {
-            self.hash(password.to_owned()).await;
+            self.hash(password.to_owned(), Salt::default()).await;
             return false;
         };
         if let Some((known, tag)) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(user)
@@ -79,15 +82,15 @@ mod tests {
     #[tokio::test]
     async fn only_the_password_matches() {
         let passwords = Passwords::default();
-        let hash = passwords.hash("secret".into()).await;
+        let hash = passwords.hash("secret".into(), [1; 16]).await;
         assert!(hash.starts_with("$argon2id$"), "{hash}");
-        assert_ne!(hash, passwords.hash("secret".into()).await, "each has its own salt");
+        assert_ne!(hash, passwords.hash("secret".into(), [2; 16]).await, "another salt makes another hash");
         for _ in 0..2 {
             assert!(passwords.matches("a", Some(&hash), "secret").await);
             assert!(!passwords.matches("a", Some(&hash), "Secret").await);
             assert!(!passwords.matches("a", None, "secret").await);
         }
-        let other = passwords.hash("other".into()).await;
+        let other = passwords.hash("other".into(), [1; 16]).await;
         assert!(!passwords.matches("a", Some(&other), "secret").await, "a new password ends the old one");
     }
 }

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
+use super::password::Salt;
+
 /// Length of the signature in bytes.
 const SIGNATURE: usize = 32;
 
@@ -42,11 +44,17 @@ impl SigningKey {
         Self::new(&rand::random::<[u8; 32]>())
     }
 
+    /// The salt of a user's password: another one for each user and each key, and the same on all replicas, so that
+    /// their hashes are the same, and with them the generations in their tokens.
+    pub fn salt(&self, user: &str) -> Salt {
+        let tag = hmac::sign(&self.key, &[b"salt of ", user.as_bytes()].concat());
+        *tag.as_ref().first_chunk().expect("a tag is longer")
+    }
+
     /// The generation of a user with this password hash.
     pub fn generation(&self, password_hash: Option<&str>) -> Generation {
         let tag = hmac::sign(&self.key, password_hash.unwrap_or_default().as_bytes());
-        let (first, _) = tag.as_ref().split_first_chunk().expect("a tag is longer");
-        Generation(u64::from_be_bytes(*first))
+        Generation(u64::from_be_bytes(*tag.as_ref().first_chunk().expect("a tag is longer")))
     }
 
     /// A token that is good until `expiry`, counted from the epoch.

@@ -73,7 +73,7 @@ impl Node {
     ) -> Result<AuthUserAddResponse, EtcdError> {
         caller.must_be_root()?;
         let without = request.options.is_some_and(|UserAddOptions { no_password }| no_password);
-        let password = if without { None } else { Some(self.auth.hash(request.password).await) };
+        let password = if without { None } else { Some(self.auth.hash(&request.name, request.password).await) };
         let header = self.change_users(|state| state.add_user(request.name, password)).await?;
         Ok(AuthUserAddResponse { header })
     }
@@ -114,7 +114,7 @@ impl Node {
         request: AuthUserChangePasswordRequest,
     ) -> Result<AuthUserChangePasswordResponse, EtcdError> {
         caller.must_be_root()?;
-        let password = self.auth.hash(request.password).await;
+        let password = self.auth.hash(&request.name, request.password).await;
         let header = self.change_users(|state| state.change_password(&request.name, Some(password))).await?;
         Ok(AuthUserChangePasswordResponse { header })
     }

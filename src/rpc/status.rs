@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn codes_and_texts_are_those_of_etcd() {
-        let cases: [(EtcdError, Code, u16, &str); 12] = [
+        let cases: [(EtcdError, Code, u16, &str); 31] = [
             (OpError::EmptyKey.into(), Code::InvalidArgument, 400, "etcdserver: key is not provided"),
             (OpError::KeyNotFound.into(), Code::InvalidArgument, 400, "etcdserver: key not found"),
             (OpError::ValueProvided.into(), Code::InvalidArgument, 400, "etcdserver: value is provided"),
@@ -193,6 +193,50 @@ mod tests {
                 "etcdserver: mvcc: required revision is a future revision",
             ),
             (EtcdError::too_large(), Code::InvalidArgument, 400, "etcdserver: request is too large"),
+            (AuthError::RootUserMissing.into(), Code::FailedPrecondition, 400, "etcdserver: root user does not exist"),
+            (
+                AuthError::RootRoleMissing.into(),
+                Code::FailedPrecondition,
+                400,
+                "etcdserver: root user does not have root role",
+            ),
+            (AuthError::UserExists.into(), Code::FailedPrecondition, 400, "etcdserver: user name already exists"),
+            (AuthError::UserEmpty.into(), Code::InvalidArgument, 400, "etcdserver: user name is empty"),
+            (AuthError::UserNotFound.into(), Code::FailedPrecondition, 400, "etcdserver: user name not found"),
+            (AuthError::RoleExists.into(), Code::FailedPrecondition, 400, "etcdserver: role name already exists"),
+            (AuthError::RoleNotFound.into(), Code::FailedPrecondition, 400, "etcdserver: role name not found"),
+            (AuthError::RoleEmpty.into(), Code::InvalidArgument, 400, "etcdserver: role name is empty"),
+            (
+                AuthError::Failed.into(),
+                Code::InvalidArgument,
+                400,
+                "etcdserver: authentication failed, invalid user ID or password",
+            ),
+            (AuthError::PermissionMissing.into(), Code::InvalidArgument, 400, "etcdserver: permission not given"),
+            (AuthError::Denied.into(), Code::PermissionDenied, 403, "etcdserver: permission denied"),
+            (
+                AuthError::RoleNotGranted.into(),
+                Code::FailedPrecondition,
+                400,
+                "etcdserver: role is not granted to the user",
+            ),
+            (
+                AuthError::PermissionNotGranted.into(),
+                Code::FailedPrecondition,
+                400,
+                "etcdserver: permission is not granted to the role",
+            ),
+            (AuthError::NotEnabled.into(), Code::FailedPrecondition, 400, "etcdserver: authentication is not enabled"),
+            (AuthError::InvalidToken.into(), Code::Unauthenticated, 401, "etcdserver: invalid auth token"),
+            (AuthError::InvalidManagement.into(), Code::InvalidArgument, 400, "etcdserver: invalid auth management"),
+            (EtcdError::stopping(), Code::Unavailable, 503, "etcdserver: server stopped"),
+            (EtcdError::deadline(), Code::DeadlineExceeded, 504, "context deadline exceeded"),
+            (
+                EtcdError::message_too_large(3_000_008, 2_097_152),
+                Code::ResourceExhausted,
+                429,
+                "grpc: received message larger than max (3000008 vs. 2097152)",
+            ),
         ];
         for (error, code, http, text) in cases {
             assert_eq!((error.code(), error.http_status().as_u16(), error.text()), (code, http, text));
