@@ -79,7 +79,9 @@ fn python_etcd3gw_and_its_own_tests() {
     let confcast = server();
     let mut pytest = python(&libraries);
     pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "etcd3gw"]);
-    let report = succeeds(pytest.env("PYTHON_ETCD_HTTP_URL", format!("http://{}", confcast.address)));
+    let [host, port] = host_and_port(&confcast);
+    pytest.env("TOOZ_TEST_HTTP_URL", format!("http://{host}:{port}")).env("TOOZ_TEST_ETCD_PORT", port);
+    let report = succeeds(&mut pytest);
     assert!(report.contains(" passed") && !report.contains("skipped"), "{report}");
 }
 
