@@ -193,7 +193,11 @@ impl Op {
                 let view = if now { transaction.view() } else { history.at(*revision)? };
                 OpResult::Range(range.read(view))
             }
-            Self::Put(put) => OpResult::Put(put.apply(transaction)),
+            Self::Put(put) => {
+                // Once more: a deletion before it may have taken what it wants to keep, on which etcd dies.
+                put.check_existing(transaction.view())?;
+                OpResult::Put(put.apply(transaction))
+            }
             Self::DeleteRange(delete) => {
                 delete.check_state(transaction.view())?;
                 OpResult::DeleteRange(transaction.delete_range(&delete.range))
@@ -290,5 +294,29 @@ impl Writer {
         let result = txn.run(&mut transaction, self.snapshot())?;
         self.commit(transaction);
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryOnly, Restored, Retention};
+
+    #[test]
+    fn a_put_that_keeps_what_the_transaction_has_deleted_undoes_all_of_it() {
+        let (mut writer, _) = Writer::new(Restored::empty_at(Revision(1)), Retention::default(), Box::new(MemoryOnly));
+        let put = |key: &'static str, ignore_value| Put {
+            key: key.into(),
+            value: Bytes::new(),
+            lease: LeaseId::NONE,
+            ignore_value,
+            ignore_lease: false,
+        };
+        writer.put(&put("a", false)).expect("fine");
+        let range = KeyRange::from_wire("a".into(), Bytes::from_static(b"\0"));
+        let success = vec![Op::Put(put("b", false)), Op::DeleteRange(DeleteRange { range }), Op::Put(put("a", true))];
+        let refused = writer.txn(&Txn { success, ..Txn::default() });
+        assert_eq!(refused.expect_err("it has nothing to keep"), OpError::KeyNotFound);
+        assert_eq!((writer.snapshot().revision(), writer.snapshot().len()), (Revision(2), 1));
     }
 }

@@ -1,0 +1,128 @@
+//! Processes of servers: started, pinned, and looked at.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long a server may take to start.
+const PATIENCE: u32 = 200;
+
+/// A server that is run for a comparison. Killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// The floor.
+    Raw,
+    /// A build of confcast.
+    Confcast(std::path::PathBuf),
+    /// A release of etcd.
+    Etcd(std::path::PathBuf),
+}
+
+impl Server {
+    pub(crate) fn start(kind: &Kind, pinned: bool) -> Result<Self> {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }?;
+        let (port, peers) = (free_port()?, free_port()?);
+        let (address, peer) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
+        let client = format!("http://{address}");
+        let words: Vec<String> = match kind {
+            Kind::Raw => {
+                vec![std::env::current_exe()?.display().to_string(), "raw".into(), "--listen".into(), address.clone()]
+            }
+            Kind::Confcast(path) => {
+                let flags = ["serve", "--source", "none", "--admin-listen", "off", "--log", "error", "--listen"];
+                let path = path.display().to_string();
+                [path].into_iter().chain(flags.map(str::to_owned)).chain([address.clone()]).collect()
+            }
+            Kind::Etcd(path) => {
+                let data = dir.path().join("data").display().to_string();
+                let cluster = format!("default={peer}");
+                let path = path.display().to_string();
+                let flags = [
+                    ("--data-dir", data.as_str()),
+                    ("--listen-client-urls", &client),
+                    ("--advertise-client-urls", &client),
+                    ("--listen-peer-urls", &peer),
+                    ("--initial-advertise-peer-urls", &peer),
+                    ("--initial-cluster", &cluster),
+                    ("--log-level", "error"),
+                ];
+                let flags = flags.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]);
+                [path].into_iter().chain(flags).collect()
+            }
+        };
+        let mut command = if pinned { Command::new("taskset") } else { Command::new(&words[0]) };
+        if pinned {
+            command.args(["-c", "0"]).args(&words);
+        } else {
+            command.args(&words[1..]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.with_context(|| format!("cannot start {}", words[0]))?;
+        let mut server = Self { child, address: address.parse()?, _dir: dir };
+        for _ in 0..PATIENCE {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{} ended at once: {status}", words[0]);
+            }
+            // Raw needs no more than a port; the others are asked whether they serve.
+            if TcpStream::connect(server.address).is_ok()
+                && (matches!(kind, Kind::Raw) || crate::http::Connection::open(server.address)?.put(0, b"").is_ok())
+            {
+                return Ok(server);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("{} does not serve", words[0])
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Runs this process on the second core from now on. False if that cannot be done here.
+pub(crate) fn pin_self() -> bool {
+    let id = std::process::id().to_string();
+    let status = Command::new("taskset").args(["-pc", "1", &id]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Seconds of CPU that a process has used, in the steps of the scheduler's clock.
+pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("no process {pid}"))?;
+    // The name before it may have spaces.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|text| text.parse::<f64>().ok()).context("an unknown format");
+    // A hundred a second on every Linux that this runs on.
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
+}
+
+/// Resident memory of a process in KiB.
+pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("no process {pid}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("an unknown format")?;
+    line.split_whitespace().next().and_then(|text| text.parse().ok()).context("an unknown format")
+}
