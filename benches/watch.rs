@@ -55,7 +55,7 @@ fn fan_out(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("json", count), |b| {
             b.iter(|| {
                 commit();
-                let line = |message: &Message| black_box(message.json_line(&IDENTITY)).len();
+                let line = |message: &Message| black_box(message.json_chunk(&IDENTITY)).framed().len();
                 sessions.iter_mut().map(|session| drain(session, line)).sum::<usize>()
             });
         });

@@ -101,6 +101,8 @@ impl Server {
             durable: config.data_dir.is_some(),
             readiness,
             stopping: CancellationToken::new(),
+            gateway_keepalive: config.gateway_keepalive,
+            ranges: Arc::default(),
             tasks: connections.clone(),
             client_url: client_url.into(),
         };

@@ -33,6 +33,9 @@ pub struct Config {
     /// How long a token is good. Default 24 hours, as APISIX's gRPC mode never asks for another one; a change of the
     /// user's password ends it earlier.
     pub auth_token_lifetime: Duration,
+    /// How often a space is sent on a gateway watch on which nothing happens, so that APISIX does not open it anew every
+    /// 50 s. Default never: APISIX 2.10 has a client that was not tested with it.
+    pub gateway_keepalive: Option<Duration>,
     /// How long running requests may take when the server stops. Default 10 s.
     pub drain: Duration,
     /// How much history is kept.
@@ -70,6 +73,7 @@ impl Default for Config {
             data_dir: None,
             auth_token_key: None,
             auth_token_lifetime: Duration::from_hours(24),
+            gateway_keepalive: None,
             drain: Duration::from_secs(10),
             retention: Retention::default(),
             pace: Pace::default(),

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod json;
 pub mod path;
 pub mod probes;
+mod push;
 mod requests;
 pub mod routes;
 mod streams;

@@ -17,6 +17,7 @@ pub mod node;
 mod permissions;
 mod queue;
 pub mod range;
+pub mod range_cache;
 pub mod router;
 pub mod status;
 pub mod watch;

@@ -1,14 +1,21 @@
 //! The port: one listener for gRPC over HTTP/2 and the JSON gateway over HTTP/1.1.
 //!
-//! hyper does the protocols; what is here decides which one a connection speaks, puts shared bytes into responses
-//! without copying, and ends connections in an order that starts no storm.
+//! hyper does HTTP/1.1 and h2 does HTTP/2; what is here decides which one a connection speaks, puts shared bytes into
+//! responses without copying, writes the streams of a connection together, lets a watch over HTTP/1.1 have its socket
+//! for itself, and ends connections in an order that starts no storm.
 
 pub mod body;
+mod coalesce;
 pub mod connection;
+mod exchange;
 pub mod grpc;
+mod http1;
+mod http2;
 pub mod listener;
+pub mod request;
 pub mod rope;
 pub mod sniff;
+pub mod takeover;
 
 pub use connection::{Service, Times};
 pub use listener::{Stop, bind, serve};

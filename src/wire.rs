@@ -8,6 +8,7 @@
 //! Field numbers and JSON names are those of etcd's v3 API; JSON follows proto3 default omission, 64-bit integers are
 //! strings, bytes are standard base64 with padding, and there is no white space.
 
+pub mod chunk;
 pub mod event;
 pub mod header;
 pub mod json;

@@ -5,62 +5,85 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-/// Measures how etcd-like servers broadcast changes to many watchers, and checks that nothing is lost.
+use crate::scenario::Scenario;
+use crate::target::Protocol;
+
+/// Measures how servers that speak etcd's API broadcast changes to many watchers, and checks that nothing is lost.
 #[derive(Debug, Parser)]
 #[command(
     version,
     max_term_width = 110,
     after_help = "\
 Examples:
-  confcast-loadtest fanout --target 127.0.0.1:2379 --streams 1000      a server that runs already
-  confcast-loadtest compare --confcast target/release/confcast --etcd /usr/bin/etcd
+  confcast-loadtest fanout --streams 1000 --target http://127.0.0.1:2379
+  confcast-loadtest soak --seconds 600 --target grpcs://etcd.example:2379 --ca ca.pem --user root:secret
+  confcast-loadtest compare --confcast target/release/confcast --etcd /usr/bin/etcd storm --clients 100
+
+A target is http:// or https:// for the JSON gateway, as APISIX uses it, and grpc:// or grpcs:// for gRPC. Everything is
+put below /loadtest/, which is best done to a server without other writers.
 
 Every run checks that each stream got each change once and in order, and fails with the evidence if not. Ratios within
 one run mean something; absolute numbers are those of the machine and of what else it did."
 )]
 pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "made once")]
 pub(crate) enum Command {
-    /// Put keys, and wait for each until the last of many gateway watch streams has it
-    Fanout(FanoutArgs),
-    /// Run the same against several servers in turn, started here, beside a raw broadcaster as the floor
+    #[command(flatten)]
+    One(Scenario),
+    /// Run a scenario against several servers in turn, started here, beside a raw broadcaster as the floor
     Compare(CompareArgs),
     /// Serve as the raw broadcaster: one thread that writes the same bytes to every watch stream
     Raw {
         /// Where to listen
         #[arg(long, default_value = "127.0.0.1:2379", value_name = "ADDRESS")]
         listen: SocketAddr,
+        /// Write the streams of a gRPC connection together
+        #[arg(long)]
+        coalesce: bool,
     },
 }
 
-/// The load.
-#[derive(Clone, Copy, Debug, ClapArgs)]
-pub(crate) struct Load {
-    /// Watch streams, each on a connection of its own
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub(crate) streams: usize,
-    /// Changes, one after the other: the next goes when every stream has the last
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    pub(crate) events: usize,
-    /// Bytes of a value
-    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
-    pub(crate) size: usize,
+/// Where the load goes, and where the numbers go.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlaceArgs {
+    /// The server [default: http://127.0.0.1:2379]; repeat for several, where a scenario uses several
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) target: Vec<String>,
+    /// Process of the server, to tell what it spends
+    #[arg(long, global = true, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// Also write each run, and each second of it, as a line of JSON to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Also write a report with plots to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: Access,
 }
 
-#[derive(Debug, ClapArgs)]
-pub(crate) struct FanoutArgs {
-    /// The server
-    #[arg(long, default_value = "127.0.0.1:2379", value_name = "ADDRESS")]
-    pub(crate) target: SocketAddr,
-    /// Process of the server, to tell what it spends
-    #[arg(long, value_name = "PID")]
-    pub(crate) pid: Option<u32>,
-    #[command(flatten)]
-    pub(crate) load: Load,
+/// How a server is reached that is secured.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub(crate) struct Access {
+    /// Certificates that the server's is signed by, in PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate of this client, in PEM; needs --key
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// Key of --cert, in PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// User of the API
+    #[arg(long, global = true, value_name = "NAME:PASSWORD")]
+    pub(crate) user: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -71,15 +94,15 @@ pub(crate) struct CompareArgs {
     /// An etcd program; repeat for several releases
     #[arg(long, value_name = "FILE")]
     pub(crate) etcd: Vec<PathBuf>,
-    /// How often each is run; the median is shown
+    /// Protocol of the streams
+    #[arg(long, value_enum, default_value_t = Protocol::Gateway)]
+    pub(crate) protocol: Protocol,
+    /// How often each is run; medians are shown
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub(crate) runs: usize,
     /// Do not pin servers to the first core and the load to the second
     #[arg(long)]
     pub(crate) no_pin: bool,
-    /// Also write each run as a line of JSON to this file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) load: Load,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
 }

@@ -1,27 +1,41 @@
 //! Measures how servers that speak etcd's API broadcast changes to many watchers, and checks that every watcher sees
 //! every change once, in order.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
-#![allow(clippy::disallowed_methods, reason = "a load takes real time, and there is no tokio here")]
+#![allow(clippy::disallowed_methods, reason = "a load takes real time and has threads of its own")]
 
 mod args;
-mod chunks;
+mod client;
 mod compare;
-mod fanout;
-mod http;
+mod html;
+mod meter;
+mod outcome;
 mod process;
 mod raw;
 mod report;
+mod scenario;
+mod socket;
 mod streams;
+mod target;
+mod wire;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::Parser;
+use serde_json::json;
+
+use crate::args::{Args, Command, PlaceArgs};
+use crate::report::Row;
+use crate::scenario::{Place, Scenario};
+use crate::target::Target;
 
 fn main() -> ExitCode {
-    let done = match args::Args::parse().command {
-        args::Command::Fanout(args) => fanout::command(&args),
-        args::Command::Compare(args) => compare::command(&args),
-        args::Command::Raw { listen } => raw::serve(&listen),
+    let args = Args::parse();
+    let done = match &args.command {
+        Command::One(scenario) => one(scenario, &args.place),
+        Command::Compare(compare) => compare::command(compare, &args.place),
+        Command::Raw { listen, coalesce } => raw::serve(listen, *coalesce),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -30,4 +44,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a scenario once, against servers that run already.
+fn one(scenario: &Scenario, args: &PlaceArgs) -> Result<()> {
+    let urls = if args.target.is_empty() { vec!["http://127.0.0.1:2379".to_owned()] } else { args.target.clone() };
+    let targets = urls.iter().map(|url| Target::open(url, &args.access)).collect::<Result<Vec<_>>>()?;
+    let json = report::json_file(args.json.as_deref())?.map(RefCell::new);
+    let place = Place { name: urls.join(" "), targets, pid: args.pid, json };
+    let outcome = scenario.run(&place)?;
+    place.tell("run", json!({"run": 0, "scenario": scenario.title(), "outcome": outcome}))?;
+    let rows = [Row { name: place.name, outcomes: vec![outcome], failure: None }];
+    report::print(&scenario.title(), &rows);
+    args.html.as_deref().map_or(Ok(()), |path| html::write(path, &scenario.title(), &rows))
 }

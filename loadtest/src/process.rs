@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::client::Client;
+use crate::target::{Protocol, Target};
+
 /// How long a server may take to start.
 const PATIENCE: u32 = 200;
 
@@ -22,8 +25,8 @@ pub(crate) struct Server {
 /// What is compared.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// The floor.
-    Raw,
+    /// The floor, which may write the streams of a connection together.
+    Raw { coalesce: bool },
     /// A build of confcast.
     Confcast(std::path::PathBuf),
     /// A release of etcd.
@@ -31,20 +34,23 @@ pub(crate) enum Kind {
 }
 
 impl Server {
-    pub(crate) fn start(kind: &Kind, pinned: bool) -> Result<Self> {
+    pub(crate) fn start(kind: &Kind, flags: &[String], pinned: bool) -> Result<Self> {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }?;
         let (port, peers) = (free_port()?, free_port()?);
         let (address, peer) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
         let client = format!("http://{address}");
         let words: Vec<String> = match kind {
-            Kind::Raw => {
-                vec![std::env::current_exe()?.display().to_string(), "raw".into(), "--listen".into(), address.clone()]
+            Kind::Raw { coalesce } => {
+                let program = std::env::current_exe()?.display().to_string();
+                let mut words = vec![program, "raw".into(), "--listen".into(), address.clone()];
+                words.extend(coalesce.then(|| "--coalesce".to_owned()));
+                words
             }
             Kind::Confcast(path) => {
-                let flags = ["serve", "--source", "none", "--admin-listen", "off", "--log", "error", "--listen"];
+                let fixed = ["serve", "--admin-listen", "off", "--log", "error", "--listen", &address];
                 let path = path.display().to_string();
-                [path].into_iter().chain(flags.map(str::to_owned)).chain([address.clone()]).collect()
+                [path].into_iter().chain(fixed.map(str::to_owned)).chain(flags.iter().cloned()).collect()
             }
             Kind::Etcd(path) => {
                 let data = dir.path().join("data").display().to_string();
@@ -76,10 +82,9 @@ impl Server {
             if let Some(status) = server.child.try_wait()? {
                 bail!("{} ended at once: {status}", words[0]);
             }
-            // Raw needs no more than a port; the others are asked whether they serve.
-            if TcpStream::connect(server.address).is_ok()
-                && (matches!(kind, Kind::Raw) || crate::http::Connection::open(server.address)?.put(0, b"").is_ok())
-            {
+            // Asked whether it serves, as a port may be open before.
+            let target = Target::local(server.address, Protocol::Gateway);
+            if TcpStream::connect(server.address).is_ok() && Client::open(&target)?.range("/loadtest/none/").is_ok() {
                 return Ok(server);
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -122,7 +127,21 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
 
 /// Resident memory of a process in KiB.
 pub(crate) fn resident_kib(pid: u32) -> Result<u64> {
+    status_kib(pid, "VmRSS:")
+}
+
+/// The most resident memory that a process has had, in KiB.
+pub(crate) fn peak_kib(pid: u32) -> Result<u64> {
+    status_kib(pid, "VmHWM:")
+}
+
+/// Forgets the most memory so far, where the system allows it.
+pub(crate) fn reset_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
+fn status_kib(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("no process {pid}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("an unknown format")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context("an unknown format")?;
     line.split_whitespace().next().and_then(|text| text.parse().ok()).context("an unknown format")
 }

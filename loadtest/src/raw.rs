@@ -1,17 +1,30 @@
-//! The floor: one thread that encodes an event once and writes the same bytes to every stream, one write each.
+//! The floor: one thread that encodes an event once and writes the same bytes to every stream.
 //!
-//! Knows two requests, and nothing of etcd beyond them: a watch gets every put. Not a server for anything else.
+//! Knows what a load asks for and nothing of etcd beyond it: a watch gets every put, and a range every key. Not a
+//! server for anything else.
 
+mod gateway;
+mod grpc;
+
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use memchr::memmem;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use serde_json::{Value, json};
 
 const LISTENER: Token = Token(usize::MAX);
+
+/// What there is.
+#[derive(Debug, Default)]
+struct State {
+    revision: i64,
+    /// By key, with revision.
+    pairs: BTreeMap<Vec<u8>, (i64, Vec<u8>)>,
+    /// The last answer to a range, in both forms, until something changes.
+    range: [Option<Vec<u8>>; 2],
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -20,19 +33,39 @@ struct Client {
     request: Vec<u8>,
     /// What the socket has not taken yet.
     pending: Vec<u8>,
-    watches: bool,
+    kind: Kind,
 }
 
-/// Serves until it is killed.
-pub(crate) fn serve(listen: &SocketAddr) -> Result<()> {
+#[derive(Debug)]
+enum Kind {
+    New,
+    Gateway { watches: bool },
+    Grpc(grpc::Streams),
+}
+
+/// What a client asks for.
+enum Ask {
+    /// To see every put; over gRPC on this stream.
+    Watch(u32),
+    Put(u32, Vec<u8>, Vec<u8>),
+    Range(u32),
+    /// Something that needs no answer.
+    Nothing,
+}
+
+/// Serves until it is killed. `coalesce` writes the streams of a gRPC connection together.
+pub(crate) fn serve(listen: &SocketAddr, coalesce: bool) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
-    let socket = std::net::TcpListener::bind(listen)?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(*listen), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&(*listen).into())?;
+    socket.listen(4096)?;
     socket.set_nonblocking(true)?;
-    let mut listener = TcpListener::from_std(socket);
+    let mut listener = TcpListener::from_std(socket.into());
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut clients: Vec<Option<Client>> = Vec::new();
-    let mut revision = 1;
+    let mut clients = slab::Slab::<Client>::new();
+    let mut state = State { revision: 1, ..State::default() };
     let mut buffer = vec![0; 64 << 10];
     loop {
         if let Err(error) = poll.poll(&mut events, None)
@@ -44,65 +77,81 @@ pub(crate) fn serve(listen: &SocketAddr) -> Result<()> {
             if event.token() == LISTENER {
                 while let Ok((mut socket, _)) = listener.accept() {
                     socket.set_nodelay(true)?;
-                    poll.registry().register(
-                        &mut socket,
-                        Token(clients.len()),
-                        Interest::READABLE | Interest::WRITABLE,
-                    )?;
-                    clients.push(Some(Client { socket, request: Vec::new(), pending: Vec::new(), watches: false }));
+                    let entry = clients.vacant_entry();
+                    let token = Token(entry.key());
+                    poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+                    entry.insert(Client { socket, request: Vec::new(), pending: Vec::new(), kind: Kind::New });
                 }
                 continue;
             }
             let number = event.token().0;
-            let Some(client) = clients[number].as_mut() else { continue };
+            let Some(client) = clients.get_mut(number) else { continue };
             client.flush();
             if !client.fill(&mut buffer) {
-                clients[number] = None;
+                clients.remove(number);
                 continue;
             }
-            while let Some(body) = clients[number].as_mut().and_then(Client::take) {
-                if body.get("create_request").is_some() {
-                    start(clients[number].as_mut(), revision);
-                } else {
-                    revision += 1;
-                    put(&mut clients, number, &body, revision);
-                }
+            while let Some(ask) = clients.get_mut(number).and_then(Client::take) {
+                answer(&mut state, &mut clients, number, ask, coalesce);
             }
         }
     }
 }
 
-fn header(revision: i64) -> Value {
-    json!({"cluster_id": "1", "member_id": "2", "revision": revision.to_string(), "raft_term": "2"})
-}
-
-fn chunk(message: &Value) -> Vec<u8> {
-    let line = format!("{}\n", json!({"result": message}));
-    format!("{:x}\r\n{line}\r\n", line.len()).into_bytes()
-}
-
-fn start(client: Option<&mut Client>, revision: i64) {
-    let Some(client) = client else { return };
-    client.watches = true;
-    client.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.write(&chunk(&json!({"header": header(revision), "created": true})));
-}
-
-fn put(clients: &mut [Option<Client>], writer: usize, body: &Value, revision: i64) {
-    let pair = json!({
-        "key": body["key"],
-        "create_revision": revision.to_string(),
-        "mod_revision": revision.to_string(),
-        "version": "1",
-        "value": body["value"],
-    });
-    let event = chunk(&json!({"header": header(revision), "events": [{"kv": pair}]}));
-    for client in clients.iter_mut().flatten().filter(|client| client.watches) {
-        client.write(&event);
-    }
-    if let Some(client) = &mut clients[writer] {
-        let answer = json!({"header": header(revision)}).to_string();
-        client.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).as_bytes());
+fn answer(state: &mut State, clients: &mut slab::Slab<Client>, number: usize, ask: Ask, coalesce: bool) {
+    let revision = state.revision;
+    match ask {
+        Ask::Nothing => clients[number].flush(),
+        Ask::Watch(stream) => {
+            let client = &mut clients[number];
+            match &mut client.kind {
+                Kind::Grpc(streams) => {
+                    let created = streams.watch(stream, revision);
+                    client.write(&created);
+                }
+                kind => {
+                    *kind = Kind::Gateway { watches: true };
+                    client.write(&gateway::created(revision));
+                }
+            }
+        }
+        Ask::Put(stream, key, value) => {
+            state.revision += 1;
+            state.range = [None, None];
+            let revision = state.revision;
+            let (json, proto) = (gateway::event(&key, &value, revision), grpc::event(&key, &value, revision));
+            for (_, client) in clients.iter_mut() {
+                match &client.kind {
+                    Kind::Gateway { watches: true } => client.write(&json),
+                    Kind::Grpc(streams) if coalesce => {
+                        let frames = streams.frames(&proto);
+                        client.write(&frames.concat());
+                    }
+                    Kind::Grpc(streams) => {
+                        for frame in streams.frames(&proto) {
+                            client.write(&frame);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            state.pairs.insert(key, (revision, value));
+            let client = &mut clients[number];
+            let answer = match client.kind {
+                Kind::Grpc(_) => grpc::put_answer(stream, revision),
+                _ => gateway::put_answer(revision),
+            };
+            client.write(&answer);
+        }
+        Ask::Range(stream) => {
+            let client = &mut clients[number];
+            let grpc = matches!(client.kind, Kind::Grpc(_));
+            let (pairs, kept) = (&state.pairs, &mut state.range[usize::from(grpc)]);
+            let body = kept.get_or_insert_with(|| {
+                if grpc { grpc::range(pairs, revision) } else { gateway::range(pairs, revision) }
+            });
+            if grpc { client.write(&grpc::frames_of(stream, body)) } else { client.write(body) }
+        }
     }
 }
 
@@ -120,15 +169,22 @@ impl Client {
         }
     }
 
-    /// The body of the next whole request.
-    fn take(&mut self) -> Option<Value> {
-        let head = memmem::find(&self.request, b"\r\n\r\n")? + 4;
-        let text = String::from_utf8_lossy(&self.request[..head]).to_ascii_lowercase();
-        let length: usize = text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()?;
-        let body = self.request.get(head..head + length)?;
-        let value = serde_json::from_slice(body).ok();
-        self.request.drain(..head + length);
-        value
+    /// The next whole request.
+    fn take(&mut self) -> Option<Ask> {
+        if matches!(self.kind, Kind::New) {
+            if self.request.len() < 4 {
+                return None;
+            }
+            self.kind = if self.request.starts_with(b"PRI ") {
+                Kind::Grpc(grpc::Streams::default())
+            } else {
+                Kind::Gateway { watches: false }
+            };
+        }
+        match &mut self.kind {
+            Kind::Grpc(streams) => streams.take(&mut self.request, &mut self.pending),
+            _ => gateway::take(&mut self.request),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -141,9 +197,13 @@ impl Client {
     }
 
     fn flush(&mut self) {
-        if !self.pending.is_empty() {
-            let pending = std::mem::take(&mut self.pending);
-            self.write(&pending);
+        let mut at = 0;
+        while at < self.pending.len() {
+            match self.socket.write(&self.pending[at..]) {
+                Ok(count) if count > 0 => at += count,
+                _ => break,
+            }
         }
+        self.pending.drain(..at);
     }
 }

@@ -1,133 +1,347 @@
-//! Many watch streams, read by one thread.
+//! Many watch streams, read by one thread, each checked to see every change once and in order.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use mio::net::TcpStream;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use confcast::pb::etcdserverpb::watch_request::RequestUnion;
+use confcast::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use serde_json::json;
+use std::os::fd::AsRawFd;
 
-use crate::chunks::{Chunks, Said};
-use crate::http;
+use crate::client::{end, post};
+use crate::socket::Socket;
+use crate::target::{Protocol, Target};
+use crate::wire::chunks::Chunks;
+use crate::wire::{Said, grpc, h2};
 
-/// Streams that are opened before any of them is waited for, which keeps below the backlog of any server.
+/// Connections that are opened before any of them is waited for, which keeps below the backlog of any server.
 const AT_ONCE: usize = 100;
 
-/// How long nothing may happen.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long nothing may happen while something is awaited.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The streams of a load.
 #[derive(Debug)]
 pub(crate) struct Streams {
     poll: Poll,
     events: Events,
-    streams: Vec<Stream>,
+    connections: Vec<Option<Connection>>,
+    pub(crate) watchers: Vec<Watcher>,
     buffer: Vec<u8>,
-    said: Vec<Said>,
+    said: Vec<(u32, Said)>,
+    /// Whether a connection may end.
+    pub(crate) tolerant: bool,
+}
+
+/// What is watched.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    pub(crate) prefix: String,
+    /// The first revision wanted; zero for the next.
+    pub(crate) from: i64,
 }
 
 #[derive(Debug)]
-struct Stream {
-    socket: TcpStream,
-    chunks: Chunks,
-    created: bool,
+struct Connection {
+    socket: Socket,
+    wire: Wire,
+    /// Its first watcher; the others follow.
+    first: usize,
+    /// What the socket has not taken yet.
+    pending: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Gateway(Chunks),
+    /// With the messages of each stream.
+    Grpc(h2::Connection, Vec<grpc::Messages>),
+}
+
+/// What a stream has seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Watcher {
+    pub(crate) created: bool,
     /// The revision of the last event.
-    last: i64,
+    pub(crate) last: i64,
+    /// Events so far.
+    pub(crate) count: u64,
+    /// Of their revisions, in order.
+    pub(crate) digest: u64,
+}
+
+impl Watcher {
+    /// Takes an event, which must be newer than the last.
+    pub(crate) fn take(&mut self, number: usize, revision: i64) -> Result<()> {
+        ensure!(revision > self.last, "stream {number} got revision {revision} after {}", self.last);
+        self.last = revision;
+        self.count += 1;
+        self.digest = digest(self.digest, revision);
+        Ok(())
+    }
+}
+
+/// Of one more revision.
+pub(crate) fn digest(before: u64, revision: i64) -> u64 {
+    (before.rotate_left(5) ^ revision.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Streams {
-    /// Opens streams and waits until each has its watcher.
-    pub(crate) fn open(address: SocketAddr, count: usize, opened: impl Fn(usize)) -> Result<Self> {
-        let (poll, events) = (Poll::new()?, Events::with_capacity(1024));
-        let mut streams = Self { poll, events, streams: Vec::new(), buffer: vec![0; 64 << 10], said: Vec::new() };
-        let request = http::watch();
-        while streams.streams.len() < count {
-            let more = AT_ONCE.min(count - streams.streams.len());
-            for _ in 0..more {
-                // Connected before it is handed over, so that the request can be written at once.
-                let mut socket = std::net::TcpStream::connect(address).context("cannot connect a watch stream")?;
-                socket.set_nodelay(true)?;
-                socket.write_all(&request)?;
-                socket.set_nonblocking(true)?;
-                let mut socket = TcpStream::from_std(socket);
-                let token = Token(streams.streams.len());
-                streams.poll.registry().register(&mut socket, token, Interest::READABLE)?;
-                streams.streams.push(Stream { socket, chunks: Chunks::default(), created: false, last: 0 });
-            }
-            let wanted = streams.streams.len();
-            let mut created = wanted - more;
-            while created < wanted {
-                streams.read(|_, said, stream| {
-                    match said {
-                        Said::Created if !stream.created => stream.created = true,
-                        other => bail!("{other:?} instead of a watcher"),
-                    }
-                    created += 1;
-                    Ok(())
-                })?;
-            }
-            opened(created);
-        }
-        Ok(streams)
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            connections: Vec::new(),
+            watchers: Vec::new(),
+            buffer: vec![0; 256 << 10],
+            said: Vec::new(),
+            tolerant: false,
+        })
     }
 
-    /// Waits until every stream has the event of `revision`, which must be the next of each. `arrived` is told of each.
-    pub(crate) fn wait_for(&mut self, revision: i64, mut arrived: impl FnMut()) -> Result<()> {
-        let mut missing = self.streams.len();
-        while missing > 0 {
-            self.read(|number, said, stream| {
-                let Said::Event(got) = said else { bail!("stream {number} was told {said:?} instead of {revision}") };
-                ensure!(
-                    got == revision && stream.last < revision,
-                    "stream {number} got revision {got} after {}, where {revision} was next",
-                    stream.last
-                );
-                stream.last = got;
-                missing -= 1;
-                arrived();
-                Ok(())
-            })?;
+    /// Opens streams, `each` on a connection, and waits until all have their watchers.
+    pub(crate) fn open(
+        &mut self,
+        target: &Target,
+        count: usize,
+        each: usize,
+        watch: &Watch,
+        opened: impl Fn(usize),
+    ) -> Result<()> {
+        let wanted = self.watchers.len() + count;
+        let start = self.watchers.len();
+        while self.watchers.len() < wanted {
+            let first = self.watchers.len();
+            for _ in 0..AT_ONCE.div_ceil(each).min((wanted - first).div_ceil(each)) {
+                let number = self.connections.len();
+                self.connections.push(None);
+                self.connect(target, number, each.min(wanted - self.watchers.len()), watch)?;
+            }
+            self.wait_until(
+                |watchers| watchers[first..].iter().all(|watcher| watcher.created),
+                |_, said, watcher| {
+                    ensure!(said == Said::Created && !watcher.created, "{said:?} instead of a watcher");
+                    watcher.created = true;
+                    Ok(())
+                },
+            )?;
+            opened(self.watchers.len() - start);
         }
         Ok(())
+    }
+
+    /// Opens a connection with `count` new watchers.
+    fn connect(&mut self, target: &Target, number: usize, count: usize, watch: &Watch) -> Result<()> {
+        let first = self.watchers.len();
+        self.watchers.resize(first + count, Watcher::default());
+        self.attach(target, number, first, count, watch)
+    }
+
+    /// Closes the connection of a watcher that has one for itself, and watches again from `watch` on.
+    pub(crate) fn reopen(&mut self, target: &Target, watcher: usize, watch: &Watch) -> Result<()> {
+        let found = self.connections.iter().position(|c| c.as_ref().is_some_and(|c| c.first == watcher));
+        let number = found.unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        self.connections[number] = None;
+        self.watchers[watcher].created = false;
+        self.attach(target, number, watcher, 1, watch)
+    }
+
+    fn attach(&mut self, target: &Target, number: usize, first: usize, count: usize, watch: &Watch) -> Result<()> {
+        let mut socket = Socket::open(target)?;
+        let token = target.token.as_deref();
+        let (wire, out) = match target.protocol {
+            Protocol::Gateway => (Wire::Gateway(Chunks::default()), gateway_request(token, watch)),
+            Protocol::Grpc => {
+                let mut connection = h2::Connection::new();
+                let request = grpc::framed(&grpc_request(watch));
+                for stream in 0..count {
+                    let stream = u32::try_from(stream * 2 + 1)?;
+                    connection.request(stream, "/etcdserverpb.Watch/Watch", token, &request, false);
+                }
+                let out = std::mem::take(&mut connection.out);
+                (Wire::Grpc(connection, (0..count).map(|_| grpc::Messages::default()).collect()), out)
+            }
+        };
+        socket.write_all(&out)?;
+        socket.stream().set_nonblocking(true)?;
+        let fd = socket.stream().as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), Token(number), Interest::READABLE | Interest::WRITABLE)?;
+        self.connections[number] = Some(Connection { socket, wire, first, pending: Vec::new() });
+        Ok(())
+    }
+
+    /// Reads until `done`, or fails when nothing comes for too long.
+    pub(crate) fn wait_until(
+        &mut self,
+        done: impl Fn(&[Watcher]) -> bool,
+        mut each: impl FnMut(usize, Said, &mut Watcher) -> Result<()>,
+    ) -> Result<()> {
+        let mut heard = Instant::now();
+        while !done(&self.watchers) {
+            if self.turn(Duration::from_secs(1), &mut each)? > 0 {
+                heard = Instant::now();
+            }
+            ensure!(heard.elapsed() < PATIENCE, "nothing came for {} s", PATIENCE.as_secs());
+        }
+        Ok(())
+    }
+
+    /// Reads what there is, waiting no longer than `timeout`. Returns how much was said.
+    pub(crate) fn turn(
+        &mut self,
+        timeout: Duration,
+        mut each: impl FnMut(usize, Said, &mut Watcher) -> Result<()>,
+    ) -> Result<usize> {
+        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            return Err(error.into());
+        }
+        let mut count = 0;
+        for event in &self.events {
+            let place = &mut self.connections[event.token().0];
+            while let Some(connection) = place {
+                let mut gone = false;
+                let more = match connection.read(&mut self.buffer, &mut self.said) {
+                    Err(_) if self.tolerant => {
+                        gone = true;
+                        self.said.push((0, Said::Gone));
+                        false
+                    }
+                    read => read.with_context(|| format!("stream {}", connection.first))?,
+                };
+                count += self.said.len();
+                for (offset, said) in self.said.drain(..) {
+                    let number = connection.first + offset as usize;
+                    each(number, said, &mut self.watchers[number])?;
+                }
+                if gone {
+                    *place = None;
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        Ok(count)
     }
 
     /// Whether nobody says anything more.
     pub(crate) fn stay_silent(&mut self) -> Result<()> {
-        self.poll.poll(&mut self.events, Some(Duration::from_millis(100)))?;
-        ensure!(self.events.is_empty(), "more events than there were changes");
+        let said =
+            self.turn(Duration::from_millis(100), |number, said, _| bail!("stream {number} got {said:?} too much"))?;
+        ensure!(said == 0, "more events than there were changes");
         Ok(())
     }
 
-    fn read(&mut self, mut each: impl FnMut(usize, Said, &mut Stream) -> Result<()>) -> Result<()> {
-        let waited = Instant::now();
-        self.poll.poll(&mut self.events, Some(PATIENCE))?;
-        ensure!(!self.events.is_empty() || waited.elapsed() < PATIENCE, "nothing came for {} s", PATIENCE.as_secs());
-        for event in &self.events {
-            let number = event.token().0;
-            let stream = &mut self.streams[number];
-            loop {
-                match stream.socket.read(&mut self.buffer) {
-                    Ok(0) => bail!("stream {number} was closed by the server"),
-                    Ok(length) => {
-                        let answer = stream.chunks.read(&self.buffer[..length], &mut self.said);
-                        answer.with_context(|| {
-                            let text = String::from_utf8_lossy(&self.buffer[..length.min(300)]).into_owned();
-                            format!("stream {number} got no watch stream: {text}")
-                        })?;
-                        for said in self.said.drain(..) {
-                            each(number, said, stream)?;
+    /// Checks that every stream saw just these revisions, in this order.
+    pub(crate) fn check(&self, revisions: &[i64]) -> Result<()> {
+        let expected = revisions.iter().fold(0, |before, revision| digest(before, *revision));
+        for (number, watcher) in self.watchers.iter().enumerate() {
+            ensure!(
+                watcher.count == revisions.len() as u64 && watcher.digest == expected,
+                "stream {number} saw {} events up to revision {}, where there were {} up to {}",
+                watcher.count,
+                watcher.last,
+                revisions.len(),
+                revisions.last().copied().unwrap_or(0)
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Reads once. False if there is nothing more to read for now.
+    fn read(&mut self, buffer: &mut [u8], said: &mut Vec<(u32, Said)>) -> Result<bool> {
+        self.send()?;
+        let length = match self.socket.read(buffer) {
+            Ok(0) => bail!("closed by the server"),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = &buffer[..length];
+        match &mut self.wire {
+            Wire::Gateway(chunks) => {
+                let mut heard = Vec::new();
+                chunks.read(bytes, &mut heard).with_context(|| {
+                    format!("no watch stream but {}", String::from_utf8_lossy(&bytes[..length.min(300)]))
+                })?;
+                said.extend(heard.into_iter().map(|heard| (0, heard)));
+            }
+            Wire::Grpc(connection, streams) => {
+                let (mut heard, mut ended) = (Vec::new(), None);
+                connection.read(bytes, |frame| match frame {
+                    h2::Frame::Data { stream, bytes, ended: false } => {
+                        let offset = stream / 2;
+                        if let Some(messages) = streams.get_mut(offset as usize) {
+                            messages.read(bytes, |message| grpc::watch_response(message, &mut heard));
                         }
-                        if length < self.buffer.len() {
-                            break;
-                        }
+                        said.extend(heard.drain(..).map(|heard| (offset, heard)));
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error).with_context(|| format!("stream {number}")),
+                    h2::Frame::Headers { ended: false, .. } => {}
+                    h2::Frame::Headers { stream, .. } | h2::Frame::Data { stream, .. } => ended = Some((stream, 0)),
+                    h2::Frame::Reset { stream, code } => ended = Some((stream, code)),
+                });
+                if let Some((stream, code)) = ended {
+                    bail!("ended by the server: stream {stream} of the connection, code {code}");
                 }
+                self.pending.append(&mut connection.out);
+                self.send()?;
+            }
+        }
+        // A socket that gave less than it was asked for has no more; one with TLS gives a record at a time.
+        Ok(length == buffer.len() || self.socket.has_tls())
+    }
+
+    fn send(&mut self) -> Result<()> {
+        while !self.pending.is_empty() {
+            match self.socket.write(&self.pending) {
+                Ok(length) => drop(self.pending.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
     }
+}
+
+/// All that a client sends for one watch on a connection of its own.
+pub(crate) fn request(target: &Target, watch: &Watch) -> Vec<u8> {
+    let token = target.token.as_deref();
+    match target.protocol {
+        Protocol::Gateway => gateway_request(token, watch),
+        Protocol::Grpc => {
+            let mut connection = h2::Connection::new();
+            let message = grpc::framed(&grpc_request(watch));
+            connection.request(1, "/etcdserverpb.Watch/Watch", token, &message, false);
+            connection.out
+        }
+    }
+}
+
+fn gateway_request(token: Option<&str>, watch: &Watch) -> Vec<u8> {
+    let (key, range_end) = (STANDARD.encode(&watch.prefix), STANDARD.encode(end(&watch.prefix)));
+    let create = json!({"key": key, "range_end": range_end, "start_revision": watch.from});
+    post("/v3/watch", token, &json!({"create_request": create}).to_string())
+}
+
+fn grpc_request(watch: &Watch) -> WatchRequest {
+    let create = WatchCreateRequest {
+        key: watch.prefix.clone().into(),
+        range_end: end(&watch.prefix).into(),
+        start_revision: watch.from,
+        ..WatchCreateRequest::default()
+    };
+    WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
 }

@@ -116,6 +116,10 @@ pub(super) struct ServeArgs {
     /// Seconds for which a token is good; a new password ends it earlier [default: 86400]
     #[arg(long, env = "CONFCAST_AUTH_TOKEN_SECONDS", value_name = "SECONDS")]
     pub(super) auth_token_seconds: Option<u64>,
+    /// Seconds between spaces on a gateway watch on which nothing happens, so that APISIX 2.11 and later keep it; 0 for
+    /// none [default: 0]
+    #[arg(long, env = "CONFCAST_GATEWAY_KEEPALIVE_SECONDS", value_name = "SECONDS")]
+    pub(super) gateway_keepalive_seconds: Option<u64>,
     /// Seconds that running requests have when the server stops [default: 10]
     #[arg(long, env = "CONFCAST_DRAIN_SECONDS", value_name = "SECONDS")]
     pub(super) drain_seconds: Option<u64>,

@@ -49,6 +49,7 @@ struct File {
     data_dir: Option<PathBuf>,
     auth_token_key_file: Option<PathBuf>,
     auth_token_seconds: Option<u64>,
+    gateway_keepalive_seconds: Option<u64>,
     drain_seconds: Option<u64>,
     listener_ports: Option<String>,
 }
@@ -99,6 +100,8 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         }
         config.auth_token_lifetime = Duration::from_secs(seconds);
     }
+    let keepalive = args.gateway_keepalive_seconds.or(file.gateway_keepalive_seconds);
+    config.gateway_keepalive = keepalive.filter(|seconds| *seconds > 0).map(Duration::from_secs);
     if let Some(seconds) = args.drain_seconds.or(file.drain_seconds) {
         config.drain = Duration::from_secs(seconds);
     }

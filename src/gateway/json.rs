@@ -65,6 +65,11 @@ impl Messages {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether nothing is left but white space.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.iter().all(u8::is_ascii_whitespace)
+    }
+
     /// The next whole message, if there is one.
     pub fn take<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
         let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();

@@ -5,22 +5,27 @@ use std::task::{Context, Poll};
 
 use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::json::Messages;
 use crate::rpc::EtcdError;
 use crate::rpc::node::MAX_MESSAGE;
+use crate::serve::request::RequestBody;
 
 /// The requests in the body of one HTTP request.
 pub(super) struct Requests {
-    body: Incoming,
+    body: RequestBody,
     messages: Messages,
 }
 
 impl Requests {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: RequestBody) -> Self {
         Self { body, messages: Messages::new(MAX_MESSAGE) }
+    }
+
+    /// Whether all has been read and taken.
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream() && self.messages.is_empty()
     }
 
     /// The next request; none when there are no more.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Incoming};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -17,8 +17,10 @@ use super::{answer, json, path, probes, streams, watch};
 use crate::auth::Caller;
 use crate::pb::etcdserverpb::RangeRequest;
 use crate::rpc::node::MAX_MESSAGE;
-use crate::rpc::{EtcdError, Node, range};
+use crate::rpc::range::Form;
+use crate::rpc::{EtcdError, Node};
 use crate::serve::body::AppBody;
+use crate::serve::request::RequestBody;
 
 /// The HTTP side of the port.
 #[derive(Clone)]
@@ -39,7 +41,7 @@ pub(super) struct Call {
     pub(super) token: Option<String>,
     /// When the client gives up, by its own word.
     pub(super) deadline: Option<Instant>,
-    pub(super) request: Request<Incoming>,
+    pub(super) request: Request<RequestBody>,
 }
 
 type Answer = Result<Response<AppBody>, EtcdError>;
@@ -58,7 +60,7 @@ impl Gateway {
     }
 
     /// Answers an HTTP request.
-    pub async fn call(&self, request: Request<Incoming>) -> Response<AppBody> {
+    pub async fn call(&self, request: Request<RequestBody>) -> Response<AppBody> {
         if request.method() == Method::OPTIONS {
             return answer::options();
         }
@@ -80,7 +82,7 @@ impl Gateway {
         }
     }
 
-    async fn run(&self, handler: Handler, request: Request<Incoming>) -> Answer {
+    async fn run(&self, handler: Handler, request: Request<RequestBody>) -> Answer {
         let token = token(request.headers()).map(str::to_owned);
         let deadline = timeout(request.headers())?.and_then(|timeout| Instant::now().checked_add(timeout));
         let answer = handler(Call { node: self.node.clone(), token, deadline, request });
@@ -168,8 +170,7 @@ fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
 async fn range(call: Call) -> Answer {
     let (node, caller) = (call.node.clone(), call.caller());
     let request: RangeRequest = json::read(&read_body(call.request).await?)?;
-    let (result, revision) = node.range(&caller, &request)?;
-    Ok(answer::message(range::json(&node.identity, &result, revision)))
+    Ok(answer::message(node.range_message(&caller, &request, Form::Json)?))
 }
 
 async fn unary<Q, A>(call: Call, run: impl AsyncFnOnce(Q) -> Result<A, EtcdError>) -> Answer
@@ -207,7 +208,7 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, EtcdError> {
 }
 
 /// Reads a body that is not larger than a message may be, and refuses one that says it is before reading it.
-pub(super) async fn read_body(request: Request<Incoming>) -> Result<Bytes, EtcdError> {
+pub(super) async fn read_body(request: Request<RequestBody>) -> Result<Bytes, EtcdError> {
     let body = request.into_body();
     if let Some(length) = body.size_hint().exact().and_then(|length| usize::try_from(length).ok())
         && length > LIMIT

@@ -9,6 +9,7 @@ use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::answer;
+use super::push::Push;
 use super::requests::Requests;
 use super::routes::Call;
 use crate::pb::etcdserverpb::WatchRequest;
@@ -16,6 +17,7 @@ use crate::rpc::EtcdError;
 use crate::rpc::watch::Watching;
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::rope::Rope;
+use crate::serve::takeover::Takeover;
 use crate::watch::Message;
 use crate::wire::Identity;
 
@@ -23,10 +25,17 @@ use crate::wire::Identity;
 /// while it comes back at once after a stream that ended.
 pub(super) async fn watch(call: Call) -> Result<Response<AppBody>, EtcdError> {
     call.node.read()?;
-    let mut requests = Requests::new(call.request.into_body());
+    let (head, body) = call.request.into_parts();
+    let takeover = head.extensions.get::<Takeover>().cloned();
+    let mut requests = Requests::new(body);
     let first: WatchRequest = requests.next().await?.ok_or_else(|| EtcdError::malformed("no watch request"))?;
     let mut watching = Watching::new(&call.node, call.token);
     watching.apply(first);
+    // Nearly every client has said with its first request all that it will say.
+    if let Some(takeover) = takeover.filter(|_| call.deadline.is_none() && requests.is_over()) {
+        let push = Push::new(watching.session, &call.node);
+        match takeover.take(move |socket| Box::pin(push.run(socket))).await {}
+    }
     Ok(answer::call(AppBody::stream(WatchBody {
         requests: Some(requests),
         watching,
@@ -84,6 +93,6 @@ impl Stream for WatchBody {
         }
         self.poll_requests(cx);
         let message: Message = std::task::ready!(self.watching.session.poll_next(cx));
-        Poll::Ready(Some(Frame::data(message.json_line(&self.identity).into())))
+        Poll::Ready(Some(Frame::data(message.json_chunk(&self.identity).line().into())))
     }
 }

@@ -9,6 +9,8 @@ use tonic::{Request, Response, Status};
 
 use super::node::{MAX_REQUEST, Node};
 use super::permissions;
+use super::range::{self, Content, Form};
+use super::range_cache::Key;
 use super::status::EtcdError;
 use crate::auth::Caller;
 use crate::pb::etcdserverpb::kv_server::Kv;
@@ -21,6 +23,7 @@ use crate::pb::etcdserverpb::{
     TxnResponse, compare,
 };
 use crate::pb::mvccpb::KeyValue;
+use crate::serve::rope::Rope;
 use crate::store::ops::txn::{MAX_OPS, Relation, Target};
 use crate::store::ops::{
     Compare, DeleteRange, Op, OpError, OpResult, Put, Range, RangeResult, Sort, SortTarget, Txn, TxnResult,
@@ -38,6 +41,21 @@ impl Node {
         caller.may_read(&range.range)?;
         let result = range.read(snapshot.at(Revision(request.revision))?);
         Ok((result, snapshot.revision()))
+    }
+
+    /// Reads keys into a message. Large ranges come from bytes that everyone shares.
+    pub fn range_message(&self, caller: &Caller, request: &RangeRequest, form: Form) -> Result<Rope, EtcdError> {
+        self.read()?;
+        let range = read_range(request)?;
+        if request.revision == 0 && range.is_plain() {
+            caller.may_read(&range.range)?;
+            let key = Key { range: range.range, keys_only: range.keys_only, form };
+            if let Some(kept) = self.ranges.read(&key, &self.store) {
+                return Ok(range::message(&self.identity, &Content::from(kept), form));
+            }
+        }
+        let (result, revision) = self.range(caller, request)?;
+        Ok(range::message(&self.identity, &Content::of(&result, form, revision), form))
     }
 
     /// Puts a key.

@@ -1,10 +1,12 @@
 //! What every call needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::range_cache::RangeCache;
 use super::status::EtcdError;
 use crate::auth::{Auth, Caller};
 use crate::pb::etcdserverpb::ResponseHeader;
@@ -43,6 +45,10 @@ pub struct Node {
     pub readiness: Readiness,
     /// Cancelled when watch streams are to end.
     pub stopping: CancellationToken,
+    /// How often a space is sent on an idle gateway watch; none for never.
+    pub gateway_keepalive: Option<Duration>,
+    /// Ranges that are kept as they are written.
+    pub ranges: Arc<RangeCache>,
     /// What goes on after a request has ended, and connections.
     pub tasks: TaskTracker,
     /// URL under which clients reach the server, given out in the member list.

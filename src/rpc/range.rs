@@ -1,7 +1,10 @@
-//! The answer to a Range, put together from the bytes that each record keeps of itself.
+//! The answer to a Range, put together from bytes that were made before.
 //!
-//! A thousand clients that load the same keys at the same time cost one encoding of each, and no copy.
+//! A thousand clients that load the same keys at the same time cost one encoding, and no copy.
 
+use bytes::Bytes;
+
+use super::range_cache::Kept;
 use crate::serve::grpc;
 use crate::serve::rope::Rope;
 use crate::store::Revision;
@@ -9,36 +12,75 @@ use crate::store::ops::RangeResult;
 use crate::wire::Identity;
 use crate::wire::proto::{put_bool, put_int64, put_message};
 
-/// The gRPC message with its prefix.
-pub fn proto(identity: &Identity, result: &RangeResult, revision: Revision) -> Rope {
+/// How pairs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// As protobuf, for gRPC.
+    Proto,
+    /// As JSON, for the gateway.
+    Json,
+}
+
+/// What an answer says apart from who answers.
+#[derive(Debug)]
+pub struct Content {
+    /// The pairs: one or several in each piece, which in JSON have commas between them.
+    pieces: Vec<Bytes>,
+    more: bool,
+    count: usize,
+    revision: Revision,
+}
+
+impl Content {
+    /// The content of a result.
+    pub fn of(result: &RangeResult, form: Form, revision: Revision) -> Self {
+        let pieces = result.records.iter().map(|record| match (form, result.keys_only) {
+            (Form::Proto, false) => record.proto().clone(),
+            (Form::Proto, true) => record.proto_without_value(),
+            (Form::Json, false) => record.json().clone(),
+            (Form::Json, true) => record.json_without_value(),
+        });
+        Self { pieces: pieces.collect(), more: result.more, count: result.count, revision }
+    }
+}
+
+impl From<Kept> for Content {
+    fn from(kept: Kept) -> Self {
+        Self { pieces: kept.pieces, more: false, count: kept.count, revision: kept.revision }
+    }
+}
+
+/// The answer: for gRPC with the prefix of a message.
+pub fn message(identity: &Identity, content: &Content, form: Form) -> Rope {
+    match form {
+        Form::Proto => proto(identity, content),
+        Form::Json => json(identity, content),
+    }
+}
+
+fn proto(identity: &Identity, content: &Content) -> Rope {
     let mut header = Vec::with_capacity(40);
-    identity.put_proto(&mut header, revision.0);
+    identity.put_proto(&mut header, content.revision.0);
     let mut head = Vec::with_capacity(64);
     put_message(&mut head, 1, &header);
-    put_bool(&mut head, 3, result.more);
-    put_int64(&mut head, 4, count(result));
-    let pairs: Vec<_> = result
-        .records
-        .iter()
-        .map(|record| if result.keys_only { record.proto_without_value() } else { record.proto().clone() })
-        .collect();
-    let length = head.len() + pairs.iter().map(bytes::Bytes::len).sum::<usize>();
+    put_bool(&mut head, 3, content.more);
+    put_int64(&mut head, 4, i64::try_from(content.count).unwrap_or(i64::MAX));
+    let length = head.len() + content.pieces.iter().map(Bytes::len).sum::<usize>();
     let mut rope = Rope::default();
     rope.push_copy(&grpc::prefix(length));
     rope.push_copy(&head);
-    for pair in pairs {
-        rope.push_shared(pair);
+    for piece in &content.pieces {
+        rope.push_shared(piece.clone());
     }
     rope
 }
 
-/// The JSON of the gateway.
-pub fn json(identity: &Identity, result: &RangeResult, revision: Revision) -> Rope {
+fn json(identity: &Identity, content: &Content) -> Rope {
     let mut head = Vec::with_capacity(160);
     head.extend_from_slice(b"{\"header\":");
-    identity.put_json(&mut head, revision.0);
+    identity.put_json(&mut head, content.revision.0);
     let mut rope = Rope::default();
-    for (position, record) in result.records.iter().enumerate() {
+    for (position, piece) in content.pieces.iter().enumerate() {
         if position == 0 {
             head.extend_from_slice(b",\"kvs\":[");
             rope.push_copy(&head);
@@ -46,26 +88,22 @@ pub fn json(identity: &Identity, result: &RangeResult, revision: Revision) -> Ro
         } else {
             rope.push_copy(b",");
         }
-        rope.push_shared(if result.keys_only { record.json_without_value() } else { record.json().clone() });
+        rope.push_shared(piece.clone());
     }
-    // With no records the head is still to be written.
+    // With no pairs the head is still to be written.
     let mut tail = head;
-    if !result.records.is_empty() {
+    if !content.pieces.is_empty() {
         tail.push(b']');
     }
-    if result.more {
+    if content.more {
         tail.extend_from_slice(b",\"more\":true");
     }
-    if result.count > 0 {
-        tail.extend_from_slice(format!(",\"count\":\"{}\"", result.count).as_bytes());
+    if content.count > 0 {
+        tail.extend_from_slice(format!(",\"count\":\"{}\"", content.count).as_bytes());
     }
     tail.push(b'}');
     rope.push_copy(&tail);
     rope
-}
-
-fn count(result: &RangeResult) -> i64 {
-    i64::try_from(result.count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -88,14 +126,15 @@ mod tests {
 
     /// What is put together here is what the generated code makes of the same message.
     fn check(result: &RangeResult) {
-        let mut rope = proto(&IDENTITY, result, Revision(99));
+        let of = |form| Content::of(result, form, Revision(99));
+        let mut rope = super::message(&IDENTITY, &of(Form::Proto), Form::Proto);
         let bytes = rope.copy_to_bytes(rope.len());
         assert_eq!(bytes[..grpc::PREFIX], grpc::prefix(bytes.len() - grpc::PREFIX));
         let message = RangeResponse::decode(&bytes[grpc::PREFIX..]).expect("decodes");
         assert_eq!(message.kvs.len(), result.records.len());
         let header = message.header.expect("a header");
         assert_eq!((header.cluster_id, header.member_id, header.revision, header.raft_term), (u64::MAX, 7, 99, 2));
-        let mut rope = json(&IDENTITY, result, Revision(99));
+        let mut rope = super::message(&IDENTITY, &of(Form::Json), Form::Json);
         let text = rope.copy_to_bytes(rope.len());
         assert_eq!(text, serde_json::to_vec(&message).expect("encodes"), "{text:?}");
     }

@@ -2,15 +2,15 @@
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use prost::Message;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 
 use super::node::{MAX_MESSAGE, Node, token};
+use super::range::Form;
 use super::status::EtcdError;
-use super::{range, watch};
+use super::watch;
 use crate::pb::etcdserverpb::RangeRequest;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -21,6 +21,10 @@ use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::AppBody;
 use crate::serve::grpc::{self, Messages, PREFIX};
+use crate::serve::request::RequestBody;
+
+/// The path of the call whose answer is a watch stream.
+pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// The gRPC side of the port.
 #[derive(Clone, Debug)]
@@ -49,9 +53,9 @@ impl Router {
     }
 
     /// Answers a gRPC request.
-    pub async fn call(&self, request: Request<Incoming>) -> Response<AppBody> {
+    pub async fn call(&self, request: Request<RequestBody>) -> Response<AppBody> {
         match request.uri().path() {
-            "/etcdserverpb.Watch/Watch" => watch::watch(&self.node, request),
+            WATCH => self.watch(request),
             "/etcdserverpb.KV/Range" => match self.range(request).await {
                 Ok(response) => response,
                 Err(error) => grpc::error(&error),
@@ -63,7 +67,12 @@ impl Router {
         }
     }
 
-    async fn range(&self, request: Request<Incoming>) -> Result<Response<AppBody>, EtcdError> {
+    /// Answers a request for a watch stream, which takes no time.
+    pub fn watch(&self, request: Request<RequestBody>) -> Response<AppBody> {
+        watch::watch(&self.node, request)
+    }
+
+    async fn range(&self, request: Request<RequestBody>) -> Result<Response<AppBody>, EtcdError> {
         let caller = self.node.auth.caller(token(request.headers()));
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
         let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
@@ -72,8 +81,7 @@ impl Router {
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
-        let (result, revision) = self.node.range(&caller, &request)?;
-        Ok(grpc::unary(range::proto(&self.node.identity, &result, revision)))
+        Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto)?))
     }
 }
 

@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use prost::Message as _;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -18,6 +17,7 @@ use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::grpc::{self, Messages};
+use crate::serve::request::RequestBody;
 use crate::serve::rope::Rope;
 use crate::watch::{Create, Message, Session, WatchId};
 use crate::wire::Identity;
@@ -26,7 +26,7 @@ use crate::wire::Identity;
 const PACK: usize = 16 << 10;
 
 /// Starts a watch stream.
-pub fn watch(node: &Node, request: Request<Incoming>) -> Response<AppBody> {
+pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     if let Err(error) = node.read() {
         return grpc::error(&error);
     }
@@ -95,7 +95,7 @@ impl Watching {
 
 struct WatchBody {
     /// None once the client has said all it wants to say, which does not end the watch.
-    requests: Option<Incoming>,
+    requests: Option<RequestBody>,
     messages: Messages,
     watching: Watching,
     identity: Identity,

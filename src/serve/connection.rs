@@ -1,22 +1,24 @@
 //! One connection.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::time::Duration;
 
-use http::Request;
 use http::header::CONTENT_TYPE;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulConnection;
+use http::{Request, Response, Version};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use super::body::AppBody;
+use super::request::RequestBody;
 use super::sniff::{Protocol, sniff};
+use super::takeover::Task;
+use super::{http1, http2};
 use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
-use crate::rpc::router::Router;
+use crate::rpc::router::{self, Router};
 
 /// What answers the requests on the port.
 #[derive(Clone, Debug)]
@@ -44,8 +46,13 @@ impl Default for Times {
     }
 }
 
-/// Streams on one HTTP/2 connection: as good as unlimited, as etcd's default is.
-const MAX_STREAMS: u32 = 1 << 20;
+/// An answer, or what will be one.
+pub(super) enum Reply {
+    /// An answer that is there, and goes on.
+    Now(Response<AppBody>),
+    /// One that takes time.
+    Later(Pin<Box<dyn Future<Output = Response<AppBody>> + Send>>),
+}
 
 impl Service {
     /// Everything that `node` serves.
@@ -54,55 +61,52 @@ impl Service {
         Self { router: Router::new(node.clone()), gateway: Gateway::new(node, metrics) }
     }
 
-    async fn call(&self, request: Request<Incoming>) -> Result<http::Response<super::body::AppBody>, Infallible> {
+    /// Answers a request, whatever its protocol.
+    pub(super) async fn call(self, request: Request<RequestBody>) -> Result<Response<AppBody>, Infallible> {
         // gRPC needs HTTP/2; over HTTP/1.1 the gateway does not look at the type of what it gets.
-        let kind = request.headers().get(CONTENT_TYPE);
-        let grpc = request.version() == http::Version::HTTP_2
-            && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        Ok(if grpc { self.router.call(request).await } else { self.gateway.call(request).await })
+        Ok(if is_grpc(&request) { self.router.call(request).await } else { self.gateway.call(request).await })
+    }
+
+    /// Begins to answer a request of HTTP/2.
+    pub(super) fn start(&self, request: Request<RequestBody>) -> Reply {
+        if is_grpc(&request) && request.uri().path() == router::WATCH {
+            return Reply::Now(self.router.watch(request));
+        }
+        let service = self.clone();
+        Reply::Later(Box::pin(async move {
+            let Ok(response) = service.call(request).await;
+            response
+        }))
     }
 }
 
-/// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered.
-pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop: CancellationToken) {
+fn is_grpc(request: &Request<RequestBody>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    request.version() == Version::HTTP_2 && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered. Returns
+/// what goes on with a connection that is no longer one of HTTP requests.
+pub(super) async fn run(
+    stream: TcpStream,
+    service: Service,
+    times: Times,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) -> Option<Task> {
     let sniffed = tokio::select! {
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return None,
         sniffed = sniff(&stream, Instant::now() + times.first_bytes) => sniffed,
     };
-    let respond = service_fn(move |request| {
-        let service = service.clone();
-        async move { service.call(request).await }
-    });
-    let io = TokioIo::new(stream);
-    let ended = match sniffed {
-        Ok(Some(Protocol::Http1)) => {
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
-            until_stopped(http.serve_connection(io, respond), &stop).await
-        }
+    match sniffed {
+        Ok(Some(Protocol::Http1)) => http1::run(stream, service, times, stop).await,
         Ok(Some(Protocol::Http2)) => {
-            let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            http.timer(TokioTimer::new())
-                .max_concurrent_streams(MAX_STREAMS)
-                .keep_alive_interval(times.ping)
-                .max_header_list_size(16 << 10);
-            until_stopped(http.serve_connection(io, respond), &stop).await
+            // Boxed, as it is larger than the other.
+            if let Err(error) = Box::pin(http2::run(stream, service, times, stop, tasks)).await {
+                tracing::debug!(%error, "connection ended");
+            }
+            None
         }
-        Ok(None) | Err(_) => return,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
-}
-
-/// Runs a connection; once `stop` is cancelled, only until its requests are answered.
-async fn until_stopped<C: GracefulConnection>(connection: C, stop: &CancellationToken) -> Result<(), C::Error> {
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended.map(drop),
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await.map(drop)
-        }
+        Ok(None) | Err(_) => None,
     }
 }

@@ -52,9 +52,14 @@ pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks:
                     continue;
                 }
                 metrics::counter!(crate::telemetry::CONNECTIONS).increment(1);
-                let run = connection::run(stream, service.clone(), times, stop.requests.clone());
-                let end = stop.connections.clone();
-                tasks.spawn(async move { end.run_until_cancelled(run).await });
+                let run = connection::run(stream, service.clone(), times, stop.requests.clone(), tasks.clone());
+                let (end, again) = (stop.connections.clone(), tasks.clone());
+                tasks.spawn(async move {
+                    if let Some(Some(rest)) = end.run_until_cancelled(run).await {
+                        // A task of its own, so that what this one needed is given back.
+                        again.spawn(async move { end.run_until_cancelled(rest).await });
+                    }
+                });
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {

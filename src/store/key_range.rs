@@ -51,6 +51,11 @@ impl KeyRange {
         Self { start: Bytes::new(), end: End::Open }
     }
 
+    /// The range from `start` to before `end`, or without an end.
+    pub fn between(start: Bytes, end: Option<Bytes>) -> Self {
+        Self { start, end: end.map_or(End::Open, End::Before) }
+    }
+
     /// The first possible key of the range.
     pub fn start(&self) -> &Bytes {
         &self.start

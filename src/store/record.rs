@@ -89,9 +89,34 @@ impl Record {
         json_object(&wire::KeyValue { value: b"", ..self.pair() })
     }
 
+    /// Appends what [`proto`](Self::proto) is, with or without the value, and keeps nothing.
+    pub fn put_proto(&self, buf: &mut Vec<u8>, with_value: bool) {
+        match self.proto.get().filter(|_| with_value) {
+            Some(made) => buf.extend_from_slice(made),
+            None => {
+                let pair = self.pair_with(with_value);
+                wire::proto::put_message_head(buf, PAIR, pair.proto_len());
+                pair.put_proto(buf);
+            }
+        }
+    }
+
+    /// Appends what [`json`](Self::json) is, with or without the value, and keeps nothing.
+    pub fn put_json(&self, buf: &mut Vec<u8>, with_value: bool) {
+        match self.json.get().filter(|_| with_value) {
+            Some(made) => buf.extend_from_slice(made),
+            None => self.pair_with(with_value).put_json(buf),
+        }
+    }
+
     /// Bytes of key and value together: what retention counts.
     pub fn size(&self) -> usize {
         self.key.len() + self.value.len()
+    }
+
+    fn pair_with(&self, value: bool) -> wire::KeyValue<'_> {
+        let pair = self.pair();
+        if value { pair } else { wire::KeyValue { value: b"", ..pair } }
     }
 
     fn pair(&self) -> wire::KeyValue<'_> {

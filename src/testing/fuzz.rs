@@ -47,6 +47,8 @@ fn server() -> Server {
         readiness: Readiness::ready(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        gateway_keepalive: None,
+        ranges: std::sync::Arc::default(),
         client_url: "http://127.0.0.1:2379".into(),
     };
     Server { runtime, node }
@@ -140,7 +142,7 @@ impl Server {
                     while let std::task::Poll::Ready(message) = watching.session.poll_next(&mut context) {
                         let mut bytes = Vec::new();
                         drop(message.put_proto(&node.identity, &mut bytes));
-                        drop(message.json_line(&node.identity));
+                        drop(message.json_chunk(&node.identity));
                     }
                 }
             }

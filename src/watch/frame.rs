@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::interest::Scope;
 use crate::store::{Event, Revision, Snapshot};
 use crate::wire;
+use crate::wire::chunk::Chunk;
 
 /// Catch-up frames end at multiples of this revision, so that watchers that started at different revisions soon share
 /// the same frames.
@@ -39,7 +40,7 @@ pub struct Frame {
     prev_kv: bool,
     proto: OnceLock<Bytes>,
     json: OnceLock<Bytes>,
-    line: OnceLock<Bytes>,
+    chunk: OnceLock<Chunk>,
 }
 
 impl Frame {
@@ -62,8 +63,8 @@ impl Frame {
                 events.push(event.clone());
             }
         }
-        let (proto, json, line) = Default::default();
-        Self { from, through, events, prev_kv: scope.prev_kv, proto, json, line }
+        let (proto, json, chunk) = Default::default();
+        Self { from, through, events, prev_kv: scope.prev_kv, proto, json, chunk }
     }
 
     /// The first revision that the frame covers.
@@ -160,9 +161,9 @@ impl Frame {
         }
     }
 
-    /// The whole line of the gateway's stream for a watcher with id 0, which nearly all of them have.
-    pub(super) fn line(&self, make: impl FnOnce() -> Bytes) -> &Bytes {
-        self.line.get_or_init(make)
+    /// The whole chunk of the gateway's stream for a watcher with id 0, which nearly all of them have.
+    pub(super) fn chunk(&self, make: impl FnOnce() -> Chunk) -> &Chunk {
+        self.chunk.get_or_init(make)
     }
 
     fn previous<'a>(&self, event: &'a Event) -> Option<&'a std::sync::Arc<crate::store::Record>> {

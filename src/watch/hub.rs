@@ -16,11 +16,15 @@ pub const PROGRESS_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Where watchers meet the store.
 #[derive(Debug)]
-pub struct Hub {
-    store: Store,
+pub struct Hub(Arc<Shared>);
+
+/// What every stream refers to.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Store,
     pub(super) registry: Arc<Registry>,
     pub(super) progress_interval: Duration,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Counts,
 }
 
 /// Numbers of what is running, on cache lines of their own as every stream touches them.
@@ -38,32 +42,32 @@ impl Hub {
 
     /// A hub with another time between progress notifications.
     pub fn with_progress_interval(store: Store, progress_interval: Duration) -> Self {
-        Self { store, registry: Arc::default(), progress_interval, counts: Arc::default() }
+        Self(Arc::new(Shared { store, registry: Arc::default(), progress_interval, counts: Counts::default() }))
     }
 
     /// The state of a new watch stream.
     pub fn session(&self) -> Session {
-        Session::new(self)
+        Session::new(self.0.clone())
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.0.store
     }
 
     /// Number of open watch streams.
     pub fn streams(&self) -> usize {
-        self.counts.streams.load(Ordering::Relaxed)
+        self.0.counts.streams.load(Ordering::Relaxed)
     }
 
     /// Number of watchers on them.
     pub fn watchers(&self) -> usize {
-        self.counts.watchers.load(Ordering::Relaxed)
+        self.0.counts.watchers.load(Ordering::Relaxed)
     }
 
     /// Number of different interests among the watchers.
     pub fn interests(&self) -> usize {
-        self.registry.len()
+        self.0.registry.len()
     }
 
     /// Wakes streams after each commit until `token` is cancelled or the store ends.
@@ -71,14 +75,14 @@ impl Hub {
     /// A stream registers before it looks at the store, and this looks for streams after the store has published, so
     /// that no commit falls between the two.
     pub async fn run(&self, token: CancellationToken) {
-        let mut changes = self.store.changes();
-        let mut next = self.store.snapshot().revision().next();
+        let mut changes = self.0.store.changes();
+        let mut next = self.0.store.snapshot().revision().next();
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
             }
-            let snapshot = self.store.snapshot();
+            let snapshot = self.0.store.snapshot();
             self.wake(&snapshot, next);
             next = snapshot.revision().next();
         }
@@ -88,12 +92,12 @@ impl Hub {
     pub fn wake(&self, snapshot: &Snapshot, from: Revision) {
         if from < snapshot.log_start() {
             // Commits have left the log before they were looked at: anyone may be concerned.
-            return self.registry.for_each(|interest| interest.wake(snapshot.revision()));
+            return self.0.registry.for_each(|interest| interest.wake(snapshot.revision()));
         }
-        let lengths = self.registry.prefix_lengths();
+        let lengths = self.0.registry.prefix_lengths();
         for commit in snapshot.commits_from(from) {
             for event in commit.events() {
-                self.registry.find(event.key(), &lengths, |interest| interest.wake(snapshot.revision()));
+                self.0.registry.find(event.key(), &lengths, |interest| interest.wake(snapshot.revision()));
             }
         }
     }

@@ -8,6 +8,7 @@ use super::frame::{Frame, Part};
 use super::session::WatchId;
 use crate::store::Revision;
 use crate::wire::Identity;
+use crate::wire::chunk::Chunk;
 use crate::wire::json::Object;
 use crate::wire::proto::{put_bool, put_bytes, put_int64, put_message};
 
@@ -95,24 +96,26 @@ impl Message {
         })
     }
 
-    /// The line of the gateway's stream: `{"result":…}` and a newline, to be sent as one HTTP chunk.
+    /// The line of the gateway's stream: `{"result":…}` and a newline, as one HTTP chunk.
     ///
     /// Shared by all streams of the interest when the watcher's id is 0, the first that a stream gives.
-    pub fn json_line(&self, identity: &Identity) -> Bytes {
+    pub fn json_chunk(&self, identity: &Identity) -> Chunk {
         match self {
-            // Encoded right into the line, so that it is kept once.
+            // Encoded right into the chunk, so that it is kept once.
             Self::Events { id: WatchId(0), frame, part: None } => {
-                frame.line(|| self.make_json_line(identity, Frame::put_json)).clone()
+                frame.chunk(|| Chunk::new(256, |buf| self.put_json_line(identity, Frame::put_json, buf))).clone()
             }
-            _ => self.make_json_line(identity, |frame, buf| buf.extend_from_slice(frame.json())),
+            _ => {
+                let put = |frame: &Frame, buf: &mut Vec<u8>| buf.extend_from_slice(frame.json());
+                Chunk::new(256, |buf| self.put_json_line(identity, put, buf))
+            }
         }
     }
 
-    fn make_json_line(&self, identity: &Identity, put_events: impl FnOnce(&Frame, &mut Vec<u8>)) -> Bytes {
+    fn put_json_line(&self, identity: &Identity, put_events: impl FnOnce(&Frame, &mut Vec<u8>), buf: &mut Vec<u8>) {
         let (head, frame) = self.parts();
-        let mut buf = Vec::with_capacity(256);
         buf.extend_from_slice(b"{\"result\":");
-        let mut result = Object::open(&mut buf);
+        let mut result = Object::open(buf);
         identity.put_json(result.value("header"), head.revision.0);
         result.int64("watch_id", head.id.0);
         result.bool("created", head.created);
@@ -131,7 +134,6 @@ impl Message {
         }
         result.close();
         buf.extend_from_slice(b"}\n");
-        buf.into()
     }
 
     fn parts(&self) -> (Head, Option<(&Frame, Option<&Part>)>) {
@@ -208,7 +210,7 @@ mod tests {
             bytes.extend(events.unwrap_or_default());
             let decoded = WatchResponse::decode(bytes.as_slice()).expect("decodes");
             let json = serde_json::json!({"result": decoded}).to_string() + "\n";
-            let ours: serde_json::Value = serde_json::from_slice(&message.json_line(&IDENTITY)).expect("JSON");
+            let ours: serde_json::Value = serde_json::from_slice(&message.json_chunk(&IDENTITY).line()).expect("JSON");
             let theirs: serde_json::Value = serde_json::from_str(&json).expect("JSON");
             assert_eq!(ours, theirs);
             if let Message::Events { frame, part, .. } = &message {

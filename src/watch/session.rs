@@ -2,7 +2,7 @@
 //!
 //! Does no I/O: the edge feeds requests in and polls messages out when the connection has room.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -11,11 +11,11 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::hub::{Counts, Hub};
+use super::hub::Shared;
 use super::interest::Scope;
 use super::message::{Cancel, Message};
-use super::registry::{Registration, Registry};
-use crate::store::{KeyRange, Revision, Snapshot, Store};
+use super::registry::Registration;
+use crate::store::{KeyRange, Revision, Snapshot};
 
 /// Number of a watcher on its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,14 +63,13 @@ const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 const DUPLICATE_ID: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
 
-/// One watch stream.
+/// One watch stream. Kept small, as there may be a hundred thousand.
 #[derive(Debug)]
 pub struct Session {
-    store: Store,
-    registry: Arc<Registry>,
-    counts: Arc<Counts>,
+    hub: Arc<Shared>,
     waker: Arc<AtomicWaker>,
-    watchers: BTreeMap<WatchId, Watcher>,
+    /// By ascending id. Most streams have one.
+    watchers: Vec<(WatchId, Watcher)>,
     /// The id at which the search for a free one starts.
     next_id: i64,
     /// The watcher after which the next turn starts, so that a busy one does not starve the others.
@@ -79,8 +78,7 @@ pub struct Session {
     answers: VecDeque<Message>,
     /// Progress requests that wait for all watchers to have caught up.
     progress_requests: usize,
-    notify: Option<Interval>,
-    progress_interval: std::time::Duration,
+    notify: Option<Box<Interval>>,
 }
 
 #[derive(Debug)]
@@ -101,33 +99,30 @@ enum Watcher {
 }
 
 impl Session {
-    pub(super) fn new(hub: &Hub) -> Self {
+    pub(super) fn new(hub: Arc<Shared>) -> Self {
         hub.counts.streams.fetch_add(1, Ordering::Relaxed);
         Self {
-            store: hub.store().clone(),
-            registry: hub.registry.clone(),
-            counts: hub.counts.clone(),
+            hub,
             waker: Arc::default(),
-            watchers: BTreeMap::new(),
+            watchers: Vec::new(),
             next_id: 0,
             turn: WatchId(i64::MIN),
             answers: VecDeque::new(),
             progress_requests: 0,
             notify: None,
-            progress_interval: hub.progress_interval,
         }
     }
 
     /// Makes a watcher. The answer comes out of [`poll_next`](Self::poll_next).
     pub fn create(&mut self, create: &Create) {
-        let snapshot = self.store.snapshot();
+        let snapshot = self.hub.store.snapshot();
         let revision = snapshot.revision();
         let range = create.range();
         let refusal = if range.is_empty() {
             Some(EMPTY_RANGE)
         } else if create.start_revision < 0 {
             Some(NEGATIVE_START)
-        } else if create.watch_id != 0 && self.watchers.contains_key(&WatchId(create.watch_id)) {
+        } else if create.watch_id != 0 && self.position(WatchId(create.watch_id)).is_ok() {
             Some(DUPLICATE_ID)
         } else {
             None
@@ -139,34 +134,41 @@ impl Session {
         let scope = Scope { range, no_put: create.no_put, no_delete: create.no_delete, prev_kv: create.prev_kv };
         let cursor = if create.start_revision == 0 { revision.next() } else { Revision(create.start_revision) };
         self.answers.push_back(Message::Created { id, revision });
-        let place = self.registry.register(scope, self.waker.clone());
+        let place = self.hub.registry.register(scope, self.waker.clone());
         if create.progress_notify && self.notify.is_none() {
-            let mut interval = tokio::time::interval(self.progress_interval);
+            let mut interval = tokio::time::interval(self.hub.progress_interval);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval.reset();
-            self.notify = Some(interval);
+            self.notify = Some(Box::new(interval));
         }
         let Create { progress_notify, fragment, .. } = *create;
         // Told after the watcher was made. One that runs already is not harmed by a Compact request.
         let below_floor = create.start_revision != 0 && cursor < snapshot.compacted();
         let spoke = Instant::now();
-        self.watchers.insert(id, Watcher::Running { place, cursor, below_floor, progress_notify, fragment, spoke });
-        self.counts.watchers.fetch_add(1, Ordering::Relaxed);
+        let watcher = Watcher::Running { place, cursor, below_floor, progress_notify, fragment, spoke };
+        let position = self.position(id).unwrap_or_else(|position| position);
+        // Not more than is needed, which a list takes that is grown by pushing.
+        if self.watchers.is_empty() {
+            self.watchers.reserve_exact(1);
+        }
+        self.watchers.insert(position, (id, watcher));
+        self.hub.counts.watchers.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Answers a request for a watcher that is not to be.
     pub fn refuse(&mut self, reason: &'static str) {
-        let revision = self.store.snapshot().revision();
+        let revision = self.hub.store.snapshot().revision();
         self.answers.push_back(Message::Refused { revision, reason });
     }
 
     /// Ends a watcher. An unknown id is ignored, as etcd does.
     pub fn cancel(&mut self, id: WatchId) {
-        if let Some(watcher) = self.watchers.remove(&id) {
+        if let Ok(position) = self.position(id) {
+            let (_, watcher) = self.watchers.remove(position);
             if matches!(watcher, Watcher::Running { .. }) {
-                self.counts.watchers.fetch_sub(1, Ordering::Relaxed);
+                self.hub.counts.watchers.fetch_sub(1, Ordering::Relaxed);
             }
-            let cancel = Cancel::Requested(self.store.snapshot().revision());
+            let cancel = Cancel::Requested(self.hub.store.snapshot().revision());
             self.answers.push_back(Message::Canceled { id, cancel });
         }
     }
@@ -190,7 +192,7 @@ impl Session {
         }
         // Before looking at the store: a commit after the look finds the waker.
         self.waker.register(cx.waker());
-        let snapshot = self.store.snapshot();
+        let snapshot = self.hub.store.snapshot();
         if let Some(message) = self.next_events(&snapshot) {
             return Poll::Ready(self.in_fragments(message));
         }
@@ -204,19 +206,15 @@ impl Session {
 
     /// Takes turns among the watchers and returns the next events of the first that has some.
     fn next_events(&mut self, snapshot: &Snapshot) -> Option<Message> {
-        let turn = self.turn;
-        let after = std::ops::Bound::Excluded(turn);
-        let order: [_; 2] =
-            [(after, std::ops::Bound::Unbounded), (std::ops::Bound::Unbounded, std::ops::Bound::Included(turn))];
-        for bounds in order {
-            for (id, watcher) in self.watchers.range_mut(bounds) {
-                if let Some(message) = watcher.advance(*id, snapshot) {
-                    if matches!(watcher, Watcher::Ended) {
-                        self.counts.watchers.fetch_sub(1, Ordering::Relaxed);
-                    }
-                    self.turn = *id;
-                    return Some(message);
+        let first = self.watchers.partition_point(|(id, _)| *id <= self.turn);
+        let (before, after) = self.watchers.split_at_mut(first);
+        for (id, watcher) in after.iter_mut().chain(before) {
+            if let Some(message) = watcher.advance(*id, snapshot) {
+                if matches!(watcher, Watcher::Ended) {
+                    self.hub.counts.watchers.fetch_sub(1, Ordering::Relaxed);
                 }
+                self.turn = *id;
+                return Some(message);
             }
         }
         None
@@ -225,7 +223,9 @@ impl Session {
     /// The first part of a message that is to be cut; the others are answers that come next.
     fn in_fragments(&mut self, message: Message) -> Message {
         let Message::Events { id, frame, part: None } = &message else { return message };
-        let Some(Watcher::Running { fragment: true, .. }) = self.watchers.get(id) else { return message };
+        let position = self.position(*id);
+        let watcher = position.ok().and_then(|position| self.watchers.get(position));
+        let Some((_, Watcher::Running { fragment: true, .. })) = watcher else { return message };
         let mut parts = frame.fragments().into_iter().map(|part| {
             let (id, frame) = (*id, frame.clone());
             Message::Events { id, frame, part: Some(part) }
@@ -243,7 +243,7 @@ impl Session {
             for (id, watcher) in &mut self.watchers {
                 if let Watcher::Running { cursor, progress_notify: true, spoke, .. } = watcher
                     && *cursor <= revision.next()
-                    && now.duration_since(*spoke) >= self.progress_interval
+                    && now.duration_since(*spoke) >= self.hub.progress_interval
                 {
                     *spoke = now;
                     self.answers.push_back(Message::Progress { id: *id, revision });
@@ -256,8 +256,13 @@ impl Session {
         Poll::Pending
     }
 
+    /// Where the watcher is, or where it would be.
+    fn position(&self, id: WatchId) -> Result<usize, usize> {
+        self.watchers.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
     fn free_id(&mut self) -> WatchId {
-        while self.watchers.contains_key(&WatchId(self.next_id)) {
+        while self.position(WatchId(self.next_id)).is_ok() {
             self.next_id += 1;
         }
         self.next_id += 1;
@@ -267,9 +272,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.counts.streams.fetch_sub(1, Ordering::Relaxed);
-        let running = self.watchers.values().filter(|watcher| matches!(watcher, Watcher::Running { .. })).count();
-        self.counts.watchers.fetch_sub(running, Ordering::Relaxed);
+        self.hub.counts.streams.fetch_sub(1, Ordering::Relaxed);
+        let running = self.watchers.iter().filter(|(_, watcher)| matches!(watcher, Watcher::Running { .. })).count();
+        self.hub.counts.watchers.fetch_sub(running, Ordering::Relaxed);
     }
 }
 

@@ -115,6 +115,12 @@ impl Range {
         result
     }
 
+    /// Whether everything in the range is wanted, in the order of keys.
+    pub fn is_plain(&self) -> bool {
+        let ascending = |sort: Sort| sort.target == SortTarget::Key && !sort.descending;
+        self.limit <= 0 && !self.count_only && !self.filters() && self.sort.is_none_or(ascending)
+    }
+
     fn filters(&self) -> bool {
         [self.min_mod, self.max_mod, self.min_create, self.max_create].iter().any(|bound| *bound != Revision::ZERO)
     }

@@ -1,0 +1,183 @@
+//! One of several endpoints dies: streams go on at the others, from where they were.
+
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{PREFIX, Place, progress};
+use crate::client::Client;
+use crate::meter::{self, Meter, at};
+use crate::outcome::{Outcome, float};
+use crate::streams::{Streams, Watch};
+use crate::target::Target;
+use crate::wire::{Said, value};
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Failover {
+    /// Watch streams, each on a connection of its own, spread over the targets
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    streams: usize,
+    /// Changes a second
+    #[arg(long, default_value_t = 50.0, value_name = "N")]
+    rate: f64,
+    /// How long
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    seconds: u32,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
+    size: usize,
+    /// Process to kill; without it, kill one yourself
+    #[arg(long, value_name = "PID")]
+    kill: Option<u32>,
+    /// Seconds until then
+    #[arg(long, default_value_t = 3.0, value_name = "N")]
+    kill_after: f64,
+}
+
+/// What became of the puts.
+#[derive(Default)]
+struct Written {
+    acknowledged: Vec<i64>,
+    /// Those whose answer was lost, which may have happened or not.
+    unknown: u64,
+}
+
+impl Failover {
+    pub(crate) fn title(&self) -> String {
+        format!("failover: {} streams, {} changes a second for {} s", self.streams, self.rate, self.seconds)
+    }
+
+    pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
+        let targets = &place.targets;
+        ensure!(targets.len() > 1, "give --target for each of several endpoints of the same data");
+        let mut streams = Streams::new()?;
+        streams.tolerant = true;
+        for (number, target) in targets.iter().enumerate() {
+            let count = self.streams / targets.len() + usize::from(number < self.streams % targets.len());
+            streams.open(target, count, 1, &Watch { prefix: PREFIX.into(), from: 0 }, |_| {})?;
+        }
+        // Where each goes next when it has lost its endpoint.
+        let mut next: Vec<usize> = (0..self.streams).collect();
+        let meter = Meter::start(place.pid)?;
+        let puts = self.write(targets)?;
+        let (mut latencies, mut written, mut killed) = (meter::latencies(), Written::default(), None);
+        let (mut lost, mut moved, mut over) = (Vec::new(), 0_u64, false);
+        let bar = progress("seconds", self.seconds as usize);
+        let mut quiet = Instant::now();
+        // Until nothing has come for a while after the last put.
+        while !over || quiet.elapsed() < Duration::from_secs(2) {
+            let said = streams.turn(Duration::from_millis(50), |number, said, watcher| {
+                match said {
+                    Said::Event { revision, sent } => {
+                        watcher.take(number, revision)?;
+                        latencies.saturating_record(meter::now().saturating_sub(sent));
+                    }
+                    Said::Created => watcher.created = true,
+                    Said::Gone => lost.push(number),
+                    other => bail!("stream {number} was told {other:?}"),
+                }
+                Ok(())
+            })?;
+            if said > 0 {
+                quiet = Instant::now();
+            }
+            for number in std::mem::take(&mut lost) {
+                next[number] += 1;
+                let from = streams.watchers[number].last;
+                let from = if from == 0 { 0 } else { from + 1 };
+                let target = &targets[next[number] % targets.len()];
+                moved += 1;
+                if streams.reopen(target, number, &Watch { prefix: PREFIX.into(), from }).is_err() {
+                    lost.push(number);
+                }
+            }
+            loop {
+                match puts.try_recv() {
+                    Ok(Some(revision)) => written.acknowledged.push(revision),
+                    Ok(None) => written.unknown += 1,
+                    Err(mpsc::TryRecvError::Disconnected) => {
+                        over = true;
+                        break;
+                    }
+                    Err(mpsc::TryRecvError::Empty) => break,
+                }
+            }
+            if let Some(pid) = self.kill.filter(|_| killed.is_none() && meter.seconds() > self.kill_after) {
+                ensure!(Command::new("kill").args(["-9", &pid.to_string()]).status()?.success(), "cannot kill {pid}");
+                killed = Some(meter.seconds());
+                bar.println(format!("killed {pid}"));
+            }
+            bar.set_position(meter.started_seconds());
+        }
+        bar.finish_and_clear();
+        check(&streams, &written)?;
+        let mut outcome = Outcome::default();
+        outcome.show("changes", float(written.acknowledged.len()), 0);
+        outcome.show("puts without answer", float(written.unknown), 0);
+        outcome.show("streams moved", float(moved), 0);
+        outcome.show("p50 ms", at(&latencies, 0.5), 2);
+        outcome.show("p99 ms", at(&latencies, 0.99), 2);
+        outcome.show("longest ms", at(&latencies, 1.0), 0);
+        outcome.show("lost", 0.0, 0);
+        Ok(outcome)
+    }
+
+    /// Puts at the first target that answers; none for a put without an answer.
+    fn write(&self, targets: &[Target]) -> Result<mpsc::Receiver<Option<i64>>> {
+        let (sender, revisions) = mpsc::channel();
+        let (targets, load) = (targets.to_vec(), self.clone());
+        let mut client = Client::open(&targets[0])?;
+        std::thread::spawn(move || {
+            let (started, mut at, mut event) = (Instant::now(), 0, 0_u32);
+            let over = Duration::from_secs(load.seconds.into());
+            while started.elapsed() < over {
+                let due = started + Duration::from_secs_f64(f64::from(event) / load.rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                let put = client.put(&format!("{PREFIX}{}", event % 100), &value(load.size, meter::now()));
+                event += 1;
+                let failed = put.is_err();
+                if sender.send(put.ok()).is_err() {
+                    return;
+                }
+                while failed && started.elapsed() < over {
+                    at += 1;
+                    match Client::open(&targets[at % targets.len()]) {
+                        Ok(opened) => {
+                            client = opened;
+                            break;
+                        }
+                        Err(_) => std::thread::sleep(Duration::from_millis(50)),
+                    }
+                }
+            }
+        });
+        Ok(revisions)
+    }
+}
+
+/// Every stream saw the same, and no less than what was acknowledged.
+fn check(streams: &Streams, written: &Written) -> Result<()> {
+    let first = streams.watchers.first().context("no streams")?;
+    for (number, watcher) in streams.watchers.iter().enumerate() {
+        ensure!(
+            (watcher.count, watcher.digest) == (first.count, first.digest),
+            "stream {number} saw {} changes up to {}, and stream 0 {} up to {}",
+            watcher.count,
+            watcher.last,
+            first.count,
+            first.last
+        );
+    }
+    let acknowledged = written.acknowledged.len() as u64;
+    ensure!(
+        (acknowledged..=acknowledged + written.unknown).contains(&first.count),
+        "{} changes were seen, {acknowledged} were acknowledged and {} had no answer",
+        first.count,
+        written.unknown
+    );
+    let newest = written.acknowledged.last().copied().unwrap_or(0);
+    ensure!(first.last >= newest, "the last change seen is {}, and {newest} was acknowledged", first.last);
+    Ok(())
+}

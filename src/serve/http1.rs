@@ -1,0 +1,54 @@
+//! A connection of HTTP/1.1.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Service, Times};
+use super::request::RequestBody;
+use super::takeover::{Takeover, Task};
+
+/// Serves a connection until it ends, or until a handler takes it over: then returns what goes on with it.
+pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop: CancellationToken) -> Option<Task> {
+    let takeover = Takeover::default();
+    let offered = takeover.clone();
+    let respond = service_fn(move |mut request: Request<Incoming>| {
+        // An older client cannot read chunks, in which everything is written that is taken over.
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(offered.clone());
+        }
+        service.clone().call(request.map(RequestBody::Http1))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
+    let mut connection = http.serve_connection(TokioIo::new(stream), respond);
+    let mut stopped = std::pin::pin!(stop.cancelled());
+    let mut stopping = false;
+    let make = poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let ended = Pin::new(&mut connection).poll(cx);
+        if let Some(make) = takeover.taken() {
+            return Poll::Ready(Some(make));
+        }
+        ended.map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection ended");
+            }
+            None
+        })
+    })
+    .await?;
+    // What the client has sent beyond its request is not for anyone: the answer to it never ends.
+    Some(make(connection.into_parts().io.into_inner()))
+}

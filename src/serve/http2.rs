@@ -1,0 +1,160 @@
+//! A connection of HTTP/2.
+//!
+//! Answers that go on, which are watch streams, are sent by the connection's own task: a commit then wakes it once,
+//! however many of its streams want the event, and their frames leave in one write. Every other call is a task of its
+//! own, so that none waits for another.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::stream::{FuturesUnordered, Stream};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Ping, PingPong, RecvStream};
+use http::Request;
+use tokio::net::TcpStream;
+use tokio::time::{Duration, Instant, Sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::coalesce::{Coalesce, Flush, coalesce};
+use super::connection::{Reply, Service, Times};
+use super::exchange::{self, Exchange};
+use super::request::RequestBody;
+use super::rope::Rope;
+
+/// Streams on one connection: as good as unlimited, as etcd's default is.
+const MAX_STREAMS: u32 = 1 << 20;
+
+/// Bytes that a client may send before it is read, on a stream and on a connection.
+const WINDOW: u32 = 1 << 20;
+
+/// How long the answer to a ping may take.
+const PONG: Duration = Duration::from_secs(20);
+
+/// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered.
+pub(super) async fn run(
+    stream: TcpStream,
+    service: Service,
+    times: Times,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) -> io::Result<()> {
+    let (io, flush) = coalesce(stream);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_header_list_size(16 << 10);
+    let mut handshake = Box::pin(builder.handshake::<_, Rope>(io));
+    let handshake = poll_fn(|cx| {
+        let shaken = handshake.as_mut().poll(cx);
+        let _ = flush.poll(cx);
+        shaken
+    });
+    // The preface has come, but the client's settings have not.
+    let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
+    let mut connection = connection.map_err(io::Error::other)?;
+    let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times.ping));
+    let mut driver = Driver { connection, flush, service, tasks, watches: FuturesUnordered::new(), ping };
+    let mut stopped = std::pin::pin!(stop.cancelled());
+    let mut stopping = false;
+    poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            driver.connection.graceful_shutdown();
+        }
+        driver.poll(cx)
+    })
+    .await
+}
+
+struct Driver {
+    connection: Connection<Coalesce, Rope>,
+    flush: Flush,
+    service: Service,
+    tasks: TaskTracker,
+    /// What is sent by this task.
+    watches: FuturesUnordered<Exchange>,
+    ping: Option<KeepAlive>,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(ping) = &mut self.ping
+            && ping.poll_lost(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        loop {
+            // First what there is to say, then the connection, which takes it up; then the socket.
+            while let Poll::Ready(Some(())) = Pin::new(&mut self.watches).poll_next(cx) {}
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.start(request, respond),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        ready!(self.flush.poll(cx))?;
+        Poll::Pending
+    }
+
+    fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Rope>) {
+        let (head, body) = request.into_parts();
+        let body = RequestBody::http2(body, &head.headers);
+        match self.service.start(Request::from_parts(head, body)) {
+            Reply::Now(response) => self.watches.extend(exchange::begin(response, &mut respond)),
+            Reply::Later(response) => {
+                self.tasks.spawn(async move {
+                    // A call that nobody waits for any more is dropped, which ends what it waits for itself.
+                    let response = tokio::select! {
+                        response = response => response,
+                        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+                    };
+                    if let Some(rest) = exchange::begin(response, &mut respond) {
+                        rest.await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Finds out whether the client is still there.
+struct KeepAlive {
+    pings: PingPong,
+    every: Duration,
+    next: Pin<Box<Sleep>>,
+    waiting: bool,
+}
+
+impl KeepAlive {
+    fn new(pings: PingPong, every: Duration) -> Self {
+        Self { pings, every, next: Box::pin(tokio::time::sleep(every)), waiting: false }
+    }
+
+    /// Ready when the client does not answer.
+    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiting && self.pings.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.next.as_mut().reset(Instant::now() + self.every);
+        }
+        while self.next.as_mut().poll(cx).is_ready() {
+            if self.waiting || self.pings.send_ping(Ping::opaque()).is_err() {
+                return Poll::Ready(());
+            }
+            self.waiting = true;
+            self.next.as_mut().reset(Instant::now() + PONG);
+        }
+        if self.waiting && self.pings.poll_pong(cx).is_ready() {
+            self.waiting = false;
+            self.next.as_mut().reset(Instant::now() + self.every);
+            // Asks the clock again, so that it wakes this task.
+            return self.poll_lost(cx);
+        }
+        Poll::Pending
+    }
+}
