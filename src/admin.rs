@@ -1,5 +1,7 @@
 //! The admin port: for operators and their tools, apart from what clients reach.
 
+mod sample;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,14 +11,12 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::rpc::Node;
-use crate::telemetry;
 use crate::translate::Report;
 use crate::view::Status;
 
@@ -34,6 +34,8 @@ pub struct Admin {
 /// What is shown of a view.
 #[derive(Clone, Debug)]
 pub struct View {
+    /// Below which key its objects are.
+    pub prefix: Arc<str>,
     /// What it has done.
     pub status: tokio::sync::watch::Receiver<Status>,
     /// What it could not express.
@@ -109,24 +111,9 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 
 impl Admin {
     /// All metrics, in the form that Prometheus reads.
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
     pub fn render(&self) -> Option<String> {
-        let admin = self;
-        let handle = admin.metrics.as_ref()?;
-        // Gauges of what is counted anyway are set when they are looked at.
-        let snapshot = admin.node.store.snapshot();
-        let (commits, bytes) = snapshot.log_size();
-        let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
-        gauge!(telemetry::REVISION).set(snapshot.revision().0 as f64);
-        gauge!(telemetry::KEYS).set(snapshot.len() as f64);
-        gauge!(telemetry::LOG_COMMITS).set(commits as f64);
-        gauge!(telemetry::LOG_BYTES).set(bytes as f64);
-        gauge!(telemetry::WATCH_STREAMS).set(admin.node.hub.streams() as f64);
-        gauge!(telemetry::WATCHERS).set(admin.node.hub.watchers() as f64);
-        gauge!(telemetry::INTERESTS).set(admin.node.hub.interests() as f64);
-        gauge!(telemetry::OBJECTS).set(view.objects as f64);
-        gauge!(telemetry::REPORTED).set(view.reported as f64);
-        gauge!(telemetry::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
-        Some(handle.render())
+        let handle = self.metrics.as_ref()?;
+        let more = sample::sample(self);
+        Some(handle.render() + &more)
     }
 }

@@ -311,7 +311,7 @@ fn start_source(
         }
     }
     let view = View::new(Translator::new(options), Sink::new(node.store.clone(), prefix.as_str()), pace);
-    let shown = admin::View { status: view.status(), report: view.report() };
+    let shown = admin::View { prefix: prefix.as_str().into(), status: view.status(), report: view.report() };
     let (readiness, mut status) = (node.readiness.clone(), view.status());
     let token = background.clone();
     core.spawn(async move {

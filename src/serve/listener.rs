@@ -51,7 +51,7 @@ pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks:
                     tracing::debug!(%error, "connection ended before it began");
                     continue;
                 }
-                metrics::counter!(crate::telemetry::CONNECTIONS).increment(1);
+                metrics::counter!(crate::telemetry::serve::CONNECTIONS).increment(1);
                 let run = connection::run(stream, service.clone(), times, stop.requests.clone(), tasks.clone());
                 let (end, again) = (stop.connections.clone(), tasks.clone());
                 tasks.spawn(async move {

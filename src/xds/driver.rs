@@ -61,7 +61,7 @@ pub async fn run(config: XdsConfig, updates: mpsc::Sender<Update>, token: Cancel
         () = token.cancelled() => {}
         () = driver.run() => {}
     }
-    gauge!(telemetry::XDS_CONNECTED).set(0);
+    gauge!(telemetry::xds::CONNECTED).set(0);
 }
 
 struct Driver {
@@ -97,8 +97,8 @@ impl Driver {
                 Variant::Sotw => self.stream::<SotwRequest, SotwResponse>(&server).await,
             };
             self.engine.disconnected();
-            gauge!(telemetry::XDS_CONNECTED).set(0);
-            counter!(telemetry::XDS_RECONNECTS).increment(1);
+            gauge!(telemetry::xds::CONNECTED).set(0);
+            counter!(telemetry::xds::RECONNECTS).increment(1);
             match &ended {
                 Ended::Unwanted => return,
                 Ended::Status(status) if self.falls_back(status) => {
@@ -161,7 +161,7 @@ impl Driver {
         let response = grpc.streaming(request, path, ProstCodec::<Q, R>::default()).await.map_err(Ended::Status)?;
         tracing::info!(server, protocol = ?self.variant, "connected to the control plane");
         self.said = None;
-        gauge!(telemetry::XDS_CONNECTED).set(1);
+        gauge!(telemetry::xds::CONNECTED).set(1);
         let mut responses: Streaming<R> = response.into_inner();
         loop {
             let deadline = self.engine.deadline();
@@ -274,10 +274,11 @@ impl Form<SotwResponse> for SotwRequest {
 }
 
 fn count(type_url: &str, output: Output) -> Output {
-    let kind = type_url.rsplit('.').next().unwrap_or_default().to_owned();
-    counter!(telemetry::XDS_RESPONSES, "type" => kind.clone()).increment(1);
-    counter!(telemetry::XDS_UNCHANGED, "type" => kind.clone()).increment(output.unchanged as u64);
-    counter!(telemetry::XDS_NACKS, "type" => kind).increment(u64::from(!output.rejected.is_empty()));
+    let kind = telemetry::xds::label(type_url);
+    counter!(telemetry::xds::RESPONSES, "type" => kind).increment(1);
+    counter!(telemetry::xds::UNCHANGED, "type" => kind).increment(output.unchanged as u64);
+    counter!(telemetry::xds::NACKS, "type" => kind).increment(u64::from(!output.rejected.is_empty()));
+    gauge!(telemetry::xds::LAST_RESPONSE).set(telemetry::now());
     output
 }
 

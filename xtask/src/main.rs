@@ -40,7 +40,7 @@ enum Task {
     },
     /// Format the code and apply what the linter knows how to mend
     Fix,
-    /// Generate the committed code in src/pb and src/envoy from the protocol definitions
+    /// Generate what is committed and made from something else: src/pb, src/envoy's descriptors, docs/metrics.md, docs/configuration.md
     Gen {
         /// Change nothing; fail if the committed code is not what would be generated
         #[arg(long)]
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Task::Verify => verify::verify(),
         Task::Fuzz { target, seconds } => fuzz::run_target(&target, seconds),
         Task::Fix => verify::fix(),
-        Task::Gen { check } => generate::run(check),
+        Task::Gen { check } => generate::generate(check),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

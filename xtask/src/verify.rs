@@ -33,7 +33,7 @@ pub(crate) fn verify() -> Result<()> {
     type Check = (&'static str, fn() -> Result<()>);
     let checks: [Check; 7] = [
         ("format", || run(&mut cargo(&["fmt", "--all", "--check"]))),
-        ("generated code", || generate::run(true)),
+        ("generated code", || generate::generate(true)),
         ("lints", || {
             run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
         }),
