@@ -18,7 +18,7 @@ subject! {
     Gauge OPEN_FILES = "process_open_fds";
     /// Most files and sockets that may be open
     Gauge MAX_FILES = "process_max_fds";
-    /// Threads
+    /// Threads of the process
     Gauge THREADS = "process_threads";
     /// When the process started, in seconds since 1970
     Gauge STARTED = "process_start_time_seconds";
