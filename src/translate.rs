@@ -10,6 +10,7 @@
 
 mod action;
 mod cluster;
+mod derived;
 mod endpoints;
 mod filters;
 mod headers;

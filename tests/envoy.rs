@@ -221,6 +221,9 @@ fn apisix_decides(routes: &[(String, Value)], request: &Request) -> Decision {
             u16::try_from(abort["abort"]["http_status"].as_u64().expect("a status")).expect("small"),
         );
     }
+    if let Some(answer) = plugins.get("mocking") {
+        return Decision::Status(u16::try_from(answer["response_status"].as_u64().expect("a status")).expect("small"));
+    }
     if let Some(redirect) = plugins.get("redirect") {
         let mut location = redirect["uri"].as_str().expect("an address").to_owned();
         let query = request.target.split_once('?').map(|(_, query)| query);

@@ -30,7 +30,7 @@ const ROUTE: [&str; 18] = [
 ];
 
 /// Fields of an upstream.
-const UPSTREAM: [&str; 14] = [
+const UPSTREAM: [&str; 15] = [
     "id",
     "name",
     "desc",
@@ -39,6 +39,7 @@ const UPSTREAM: [&str; 14] = [
     "scheme",
     "nodes",
     "retries",
+    "retry_timeout",
     "timeout",
     "keepalive_pool",
     "hash_on",

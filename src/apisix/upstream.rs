@@ -22,6 +22,21 @@ pub struct Upstream {
     pub nodes: Vec<Node>,
     /// Further tries after a failed one.
     pub retries: u32,
+    /// Seconds after which no further try begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_timeout: Option<f64>,
+    /// With `chash`: the kind of what is hashed, `vars`, `header`, `cookie` or `vars_combinations`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_on: Option<&'static str>,
+    /// With `chash`: what is hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Which host a backend is told: `pass` (the client's, the default), `node` or `rewrite`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_host: Option<&'static str>,
+    /// With `rewrite`: the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_host: Option<String>,
     /// Times, all three of which must be given.
     pub timeout: Timeout,
     /// Connections that are kept.

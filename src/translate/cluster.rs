@@ -5,6 +5,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::common_lb_config::Loca
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType, LbPolicy};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 
+use super::derived::Target;
 use super::endpoints::{self, Endpoints};
 use super::ids;
 use super::report::{Entry, Notes};
@@ -23,6 +24,8 @@ pub(super) struct Cluster {
     upstream: Upstream,
     nodes: Source,
     weigh_localities: bool,
+    /// Whether the policy chooses a backend by a hash of the request.
+    hashes: bool,
     notes: Notes,
 }
 
@@ -54,15 +57,16 @@ impl Cluster {
         self.notes.entries().iter().chain(inline)
     }
 
-    /// The upstream, with `endpoints` as far as the cluster needs them.
-    pub(super) fn upstream(&self, endpoints: Option<&Endpoints>) -> Upstream {
+    /// The upstream for `target`, with `endpoints` as far as the cluster needs them.
+    pub(super) fn upstream(&self, target: &Target, endpoints: Option<&Endpoints>) -> Upstream {
         let nodes = match &self.nodes {
             Source::Inline(endpoints) => endpoints.nodes(self.weigh_localities),
             Source::Eds(_) => endpoints.map_or_else(Vec::new, |endpoints| endpoints.nodes(self.weigh_localities)),
             Source::None => Vec::new(),
         };
         let retries = tries_to_reach_all_levels(&nodes);
-        Upstream { nodes, retries, ..self.upstream.clone() }
+        let upstream = Upstream { nodes, retries, ..self.upstream.clone() };
+        target.difference.apply(target, upstream, self.hashes)
     }
 }
 
@@ -71,16 +75,16 @@ pub(super) fn take(cluster: &EnvoyCluster) -> Cluster {
     let mut notes = Notes::of(ResourceType::Cluster, &cluster.name);
     let connect = cluster.connect_timeout.as_ref().map(super::action::seconds).filter(|seconds| *seconds > 0.0);
     let timeout = Timeout { connect: connect.unwrap_or(CONNECT_TIMEOUT), send: ROUTE_TIMEOUT, read: ROUTE_TIMEOUT };
+    let (algorithm, hashes) = algorithm(cluster, &mut notes);
     let upstream = Upstream {
         id: ids::upstream(&cluster.name),
         name: ids::name(&cluster.name),
         labels: ids::labels([("xds_cluster", &cluster.name)]),
-        algorithm: algorithm(cluster, &mut notes),
+        algorithm,
         scheme: scheme(cluster, &mut notes),
-        nodes: Vec::new(),
-        retries: 0,
         timeout,
         keepalive_pool: keepalive(cluster),
+        ..Upstream::default()
     };
     note_unsupported(cluster, &mut notes);
     let nodes = source(cluster, &mut notes);
@@ -88,7 +92,7 @@ pub(super) fn take(cluster: &EnvoyCluster) -> Cluster {
         cluster.common_lb_config.as_ref().and_then(|config| config.locality_config_specifier.as_ref()),
         Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_))
     );
-    Cluster { upstream, nodes, weigh_localities, notes }
+    Cluster { upstream, nodes, weigh_localities, hashes, notes }
 }
 
 fn source(cluster: &EnvoyCluster, notes: &mut Notes) -> Source {
@@ -127,39 +131,36 @@ fn source(cluster: &EnvoyCluster, notes: &mut Notes) -> Source {
     }
 }
 
-fn algorithm(cluster: &EnvoyCluster, notes: &mut Notes) -> &'static str {
+/// The algorithm, and whether it is to be `chash` for routes that say what to hash by. For others Envoy chooses at
+/// random, for which the upstream without a hash is.
+fn algorithm(cluster: &EnvoyCluster, notes: &mut Notes) -> (&'static str, bool) {
     if let Some(policy) = &cluster.load_balancing_policy {
         for policy in &policy.policies {
             let config = policy.typed_extension_config.as_ref();
             let Some(any) = config.and_then(|config| config.typed_config.as_ref()) else { continue };
             let name = any::type_of(any);
             match name.rsplit('.').next().unwrap_or_default() {
-                "RoundRobin" => return "roundrobin",
-                "LeastRequest" => return "least_conn",
-                "Random" => return random(notes),
-                "RingHash" | "Maglev" => return hashed(notes),
+                "RoundRobin" => return ("roundrobin", false),
+                "LeastRequest" => return ("least_conn", false),
+                "Random" => return (random(notes), false),
+                "RingHash" | "Maglev" => return ("roundrobin", true),
                 _ => {}
             }
         }
         let reason = "none of the policies has an equal";
         notes.approximate("load_balancing_policy", reason, "round robin");
-        return "roundrobin";
+        return ("roundrobin", false);
     }
     match cluster.lb_policy() {
-        LbPolicy::LeastRequest => "least_conn",
-        LbPolicy::Random => random(notes),
-        LbPolicy::RingHash | LbPolicy::Maglev => hashed(notes),
-        LbPolicy::RoundRobin | LbPolicy::ClusterProvided | LbPolicy::LoadBalancingPolicyConfig => "roundrobin",
+        LbPolicy::LeastRequest => ("least_conn", false),
+        LbPolicy::Random => (random(notes), false),
+        LbPolicy::RingHash | LbPolicy::Maglev => ("roundrobin", true),
+        LbPolicy::RoundRobin | LbPolicy::ClusterProvided | LbPolicy::LoadBalancingPolicyConfig => ("roundrobin", false),
     }
 }
 
 fn random(notes: &mut Notes) -> &'static str {
     notes.approximate("lb_policy", "APISIX does not choose at random", "round robin");
-    "roundrobin"
-}
-
-fn hashed(notes: &mut Notes) -> &'static str {
-    notes.approximate("lb_policy", "hash policies of routes are not translated", "round robin");
     "roundrobin"
 }
 

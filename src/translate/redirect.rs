@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::redirect_action::{
 };
 use serde_json::{Value, json};
 
-use super::action;
+use super::action::rewrite;
 
 /// The `redirect` plugin for a redirect of paths that match `matched`. The error says why there is none.
 pub(super) fn plugin(redirect: &RedirectAction, matched: &str) -> Result<Value, String> {
@@ -44,16 +44,16 @@ pub(super) fn plugin(redirect: &RedirectAction, matched: &str) -> Result<Value, 
             let append = !redirect.strip_query && !path.contains('?');
             Ok(json!({"uri": format!("{origin}{}", literal(path)), "ret_code": code, "append_query_string": append}))
         }
-        Some(rewrite) => {
+        Some(change) => {
             // APISIX takes no variable in a replacement; an address without an origin is relative to the request's.
             let origin = match (scheme, host.is_empty(), port.is_empty()) {
                 (None, true, true) => String::new(),
                 (Some(scheme), false, _) => format!("{scheme}://{host}{port}"),
                 _ => return Err("APISIX cannot change the path and only a part of the address before it".into()),
             };
-            let (pattern, replacement) = match rewrite {
-                PathRewriteSpecifier::PrefixRewrite(to) => action::prefix_rewrite(matched, to),
-                PathRewriteSpecifier::RegexRewrite(rewrite) => action::regex_rewrite(rewrite)?,
+            let (pattern, replacement) = match change {
+                PathRewriteSpecifier::PrefixRewrite(to) => rewrite::prefix_rewrite(matched, to),
+                PathRewriteSpecifier::RegexRewrite(by) => rewrite::regex_rewrite(by)?,
                 PathRewriteSpecifier::PathRedirect(_) | PathRewriteSpecifier::PathRewrite(_) => {
                     return Err("the new path is made by a formatter of Envoy".into());
                 }

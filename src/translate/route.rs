@@ -98,7 +98,7 @@ pub(super) fn take(
         return None;
     }
     let action = if refusals.is_empty() {
-        let mut action = action::take(route, &path.matched, notes);
+        let mut action = action::take(route, host, &path.matched, notes);
         change_headers(&mut action, route, host, configuration, notes);
         action
     } else {
@@ -175,7 +175,7 @@ fn change_headers(
     response.level(&host.response_headers_to_add, &host.response_headers_to_remove);
     response.level(&configuration.response_headers_to_add, &configuration.response_headers_to_remove);
     // An answer of the gateway itself has no request that goes on.
-    if !action.clusters.is_empty()
+    if !action.targets.is_empty()
         && let Some(headers) = request.headers("request_headers_to_add", false, notes)
     {
         let plugin = action.plugins.entry("proxy-rewrite").or_insert_with(|| json!({}));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde_json::{Value, json};
 
+use super::derived::Target;
 use super::filters::Verdict;
 use super::hosts::{self, Hosts};
 use super::listener::Context;
@@ -65,10 +66,10 @@ pub(super) fn take(name: &str, configuration: &RouteConfiguration) -> Routes {
 }
 
 impl Routes {
-    /// The clusters that the routes name.
-    pub(super) fn clusters(&self) -> BTreeSet<String> {
+    /// The clusters that the routes name, as they use them.
+    pub(super) fn targets(&self) -> BTreeSet<Target> {
         let routes = self.hosts.iter().flat_map(|host| &host.routes);
-        routes.flat_map(|route| route.action.clusters.iter().map(|(name, _)| name.clone())).collect()
+        routes.flat_map(|route| route.action.targets.iter().map(|(target, _)| target.clone())).collect()
     }
 
     /// The routes of APISIX for all places, and what to say of them. `wider` tells that there may be routes of others
@@ -201,7 +202,7 @@ impl Assembly<'_> {
         let all = route.conditions.iter().chain(conditions).chain(&context.conditions).chain(&port);
         let name = format!("{}/{}/{}", self.routes.name, host.name, route.name);
         let mut plugins = action.plugins;
-        let (upstream_id, split) = targets(&action.clusters);
+        let (upstream_id, split) = upstreams(&action.targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));
         ApisixRoute {
             name: ids::name(&name),
@@ -215,7 +216,7 @@ impl Assembly<'_> {
             upstream_id,
             plugins,
             timeout: action.timeout,
-            enable_websocket: action.websocket.unwrap_or(context.websocket && !action.clusters.is_empty()),
+            enable_websocket: action.websocket.unwrap_or(context.websocket && !action.targets.is_empty()),
             ..ApisixRoute::default()
         }
     }
@@ -259,16 +260,14 @@ fn hostless<'a>(hosts: &'a [(&'a VirtualHost, Hosts)], terminal: &'a Route) -> V
     candidates
 }
 
-fn targets(clusters: &[(String, u32)]) -> (Option<String>, Option<Value>) {
-    match clusters {
+fn upstreams(targets: &[(Target, u32)]) -> (Option<String>, Option<Value>) {
+    match targets {
         [] => (None, None),
-        [(only, _)] => (Some(ids::upstream(only)), None),
+        [(only, _)] => (Some(only.id()), None),
         [(first, _), ..] => {
-            let weighted: Vec<_> = clusters
-                .iter()
-                .map(|(name, weight)| json!({"upstream_id": ids::upstream(name), "weight": weight}))
-                .collect();
-            (Some(ids::upstream(first)), Some(json!({"rules": [{"weighted_upstreams": weighted}]})))
+            let weighted: Vec<_> =
+                targets.iter().map(|(target, weight)| json!({"upstream_id": target.id(), "weight": weight})).collect();
+            (Some(first.id()), Some(json!({"rules": [{"weighted_upstreams": weighted}]})))
         }
     }
 }

@@ -117,8 +117,8 @@ fn r8_actions() {
     let (routes, _) = route(
         &json!({"match": {"prefix": "/"}, "direct_response": {"status": 418, "body": {"inline_string": "$a 5$"}}}),
     );
-    let abort = json!({"http_status": 418, "body": "${nil ?? $}a 5$"});
-    assert_eq!(routes[0]["plugins"]["fault-injection"]["abort"], abort);
+    let mocking = &routes[0]["plugins"]["mocking"];
+    assert_eq!((&mocking["response_status"], &mocking["response_example"]), (&json!(418), &json!("${nil ?? $}a 5$")));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn c1_to_c6_clusters_and_endpoints() {
         (upstreams[0].clone(), report.entries.len())
     };
     for (policy, algorithm, reported) in
-        [("ROUND_ROBIN", "roundrobin", 0), ("LEAST_REQUEST", "least_conn", 0), ("RING_HASH", "roundrobin", 1)]
+        [("ROUND_ROBIN", "roundrobin", 0), ("LEAST_REQUEST", "least_conn", 0), ("RING_HASH", "roundrobin", 0)]
     {
         let (upstream, entries) = cluster(json!({"lb_policy": policy}));
         assert_eq!((&upstream["type"], entries), (&json!(algorithm), reported), "{policy}");

@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde::Serialize;
 
 use super::cluster::{self, Cluster};
+use super::derived::Target;
 use super::endpoints::{self, Endpoints};
 use super::listener::{self, Context, Listener};
 use super::report::{Entry, Notes, Report};
@@ -26,6 +27,8 @@ pub struct Translator {
     routes: BTreeMap<String, Routes>,
     /// Endpoints' names, and the clusters that use them.
     users: BTreeMap<String, BTreeSet<String>>,
+    /// Clusters as routes use them, with the number of sources that do, by the name of the cluster.
+    targets: BTreeMap<String, BTreeMap<Target, usize>>,
     dirty_clusters: BTreeSet<String>,
     dirty_routes: BTreeSet<String>,
     /// Whether where routes are served may have changed.
@@ -48,8 +51,8 @@ enum Source {
 struct Made {
     objects: BTreeSet<ObjectKey>,
     entries: Vec<Entry>,
-    /// Clusters that the objects refer to.
-    clusters: BTreeSet<String>,
+    /// Clusters that the objects refer to, as they use them.
+    targets: BTreeSet<Target>,
 }
 
 impl Translator {
@@ -222,40 +225,57 @@ impl Translator {
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
             let (assembled, notes) = routes.assemble(places, self.places.len() > 1);
             made.entries.extend_from_slice(notes.entries());
-            made.clusters = routes.clusters();
+            made.targets = routes.targets();
             for route in assembled {
                 objects.extend(object(Kind::Route, &route.id, &route, (ResourceType::Route, name), &mut made.entries));
             }
         }
         // A cluster that is named needs an upstream, be it one without nodes until the cluster is known.
-        let old = self.made.get(&source).map(|made| made.clusters.clone()).unwrap_or_default();
-        self.dirty_clusters.extend(made.clusters.symmetric_difference(&old).cloned());
+        let old = self.made.get(&source).map(|made| made.targets.clone()).unwrap_or_default();
+        for target in made.targets.difference(&old) {
+            *self.targets.entry(target.cluster.clone()).or_default().entry(target.clone()).or_default() += 1;
+            self.dirty_clusters.insert(target.cluster.clone());
+        }
+        for target in old.difference(&made.targets) {
+            self.forget_target(target);
+        }
         self.replace(source, made, objects, before);
+    }
+
+    fn forget_target(&mut self, target: &Target) {
+        self.dirty_clusters.insert(target.cluster.clone());
+        if let Some(targets) = self.targets.get_mut(&target.cluster) {
+            if let Some(count) = targets.get_mut(target) {
+                *count -= 1;
+            }
+            targets.retain(|_, count| *count > 0);
+            if targets.is_empty() {
+                self.targets.remove(&target.cluster);
+            }
+        }
     }
 
     fn make_upstream(&mut self, name: &str, before: &mut BTreeMap<ObjectKey, Option<Object>>) {
         let mut made = Made::default();
+        let mut targets: BTreeSet<Target> =
+            self.targets.get(name).map(|targets| targets.keys().cloned().collect()).unwrap_or_default();
+        let cluster = self.clusters.get(name);
+        let endpoints = cluster.and_then(Cluster::eds_name).and_then(|name| self.endpoints.get(name));
+        if let Some(cluster) = cluster {
+            made.entries.extend(cluster.entries().cloned());
+            made.entries.extend(endpoints.into_iter().flat_map(|endpoints| endpoints.notes.entries()).cloned());
+            targets.insert(Target::plain(name));
+        }
         let mut objects = Vec::new();
-        let upstream = match self.clusters.get(name) {
-            Some(cluster) => {
-                made.entries.extend(cluster.entries().cloned());
-                let endpoints = cluster.eds_name().and_then(|name| self.endpoints.get(name));
-                made.entries.extend(endpoints.into_iter().flat_map(|endpoints| endpoints.notes.entries()).cloned());
-                Some(cluster.upstream(endpoints))
-            }
-            None if self.is_named(name) => Some(unknown(name)),
-            None => None,
-        };
-        if let Some(upstream) = upstream {
+        for target in targets {
+            let upstream = match cluster {
+                Some(cluster) => cluster.upstream(&target, endpoints),
+                None => target.difference.apply(&target, unknown(name), false),
+            };
             let of = (ResourceType::Cluster, name);
             objects.extend(object(Kind::Upstream, &upstream.id, &upstream, of, &mut made.entries));
         }
         self.replace(Source::Cluster(name.to_owned()), made, objects, before);
-    }
-
-    /// Whether a route names the cluster.
-    fn is_named(&self, cluster: &str) -> bool {
-        self.made.values().any(|made| made.clusters.contains(cluster))
     }
 
     /// Puts what was made of a source in place of what had been, remembering in `before` what it replaces.
