@@ -8,8 +8,9 @@ fn every_stream_sees_every_change() {
     let confcast = tool.with_file_name("confcast");
     assert!(confcast.is_file(), "{} is built with the workspace", confcast.display());
     let output = assert_cmd::Command::new(tool)
-        .args(["compare", "--streams", "50", "--events", "20", "--runs", "1", "--no-pin", "--confcast"])
+        .args(["compare", "--runs", "1", "--no-pin", "--confcast"])
         .arg(&confcast)
+        .args(["fanout", "--streams", "50"])
         .output()
         .expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
