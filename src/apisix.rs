@@ -7,11 +7,13 @@ pub mod expr;
 pub mod matching;
 pub mod object;
 pub mod placeholders;
+pub mod references;
 pub mod route;
 pub mod schema;
 pub mod upstream;
 
 pub use expr::Expr;
 pub use object::{Kind, Object, ObjectKey};
+pub use references::references;
 pub use route::Route;
 pub use upstream::{Node, Upstream};

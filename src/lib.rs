@@ -14,6 +14,7 @@ pub mod envoy;
 pub mod gateway;
 pub mod pb;
 pub mod persist;
+pub mod publish;
 pub mod readiness;
 pub mod rpc;
 pub mod serve;
