@@ -7,6 +7,7 @@
 mod etcd;
 mod faults;
 mod invariants;
+mod network;
 mod source;
 mod world;
 
