@@ -10,10 +10,14 @@ pub mod placeholders;
 pub mod references;
 pub mod route;
 pub mod schema;
+pub mod ssl;
+pub mod stream_route;
 pub mod upstream;
 
 pub use expr::Expr;
 pub use object::{Kind, Object, ObjectKey};
 pub use references::references;
 pub use route::Route;
+pub use ssl::Ssl;
+pub use stream_route::StreamRoute;
 pub use upstream::{Node, Upstream};

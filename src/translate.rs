@@ -24,6 +24,8 @@ mod redirect;
 pub mod report;
 mod route;
 mod routes;
+mod secret;
+mod tls;
 mod translator;
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub enum Op {
     MatchesAnyCase,
     /// One of a list.
     In,
+    /// An address in one of a list of networks.
+    IpMatch,
 }
 
 impl Op {
@@ -57,6 +59,7 @@ impl Op {
             Self::Matches => "~~",
             Self::MatchesAnyCase => "~*",
             Self::In => "in",
+            Self::IpMatch => "ipmatch",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! An APISIX object as it is published: a kind, an id and its JSON text.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// The resource directories of APISIX, in make-before-break order: an object only refers to kinds before its own, so
@@ -90,10 +92,19 @@ impl ObjectKey {
 }
 
 /// One object ready to be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     /// Which object this is.
     pub key: ObjectKey,
     /// Its JSON text, with object keys in a stable order so that equal objects have equal bytes.
     pub value: Bytes,
+}
+
+impl fmt::Debug for Object {
+    /// Without the content of certificates, whose keys have no place in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = matches!(self.key.kind, Kind::Ssl | Kind::Secret);
+        let value: &dyn fmt::Debug = if secret { &"(secret)" } else { &self.value };
+        f.debug_struct("Object").field("key", &self.key).field("value", value).finish()
+    }
 }

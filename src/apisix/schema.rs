@@ -3,6 +3,8 @@
 //! Rules as read in APISIX's schemas and measured on a running one. Fields are those that every version from 2.15 on
 //! takes: since 3.6 one unknown field rejects the whole object.
 
+mod connections;
+
 use serde_json::{Map, Value};
 
 use super::object::{Kind, Object};
@@ -30,7 +32,7 @@ const ROUTE: [&str; 18] = [
 ];
 
 /// Fields of an upstream.
-const UPSTREAM: [&str; 15] = [
+const UPSTREAM: [&str; 17] = [
     "id",
     "name",
     "desc",
@@ -42,6 +44,8 @@ const UPSTREAM: [&str; 15] = [
     "retry_timeout",
     "timeout",
     "keepalive_pool",
+    "checks",
+    "tls",
     "hash_on",
     "key",
     "pass_host",
@@ -62,6 +66,8 @@ pub fn check(object: &Object) -> Result<(), String> {
     match object.key.kind {
         Kind::Route => check_route(fields),
         Kind::Upstream => check_upstream(fields),
+        Kind::Ssl => connections::check_ssl(fields),
+        Kind::StreamRoute => connections::check_stream_route(fields),
         _ => Ok(()),
     }
 }
@@ -209,6 +215,9 @@ fn check_upstream(fields: &Map<String, Value>) -> Result<(), String> {
     let algorithm = fields.get("type").and_then(Value::as_str).unwrap_or_default();
     if !["roundrobin", "least_conn", "chash", "ewma"].contains(&algorithm) {
         return Err(format!("type: {algorithm} is not known"));
+    }
+    if let Some(checks) = fields.get("checks") {
+        connections::check_checks(checks)?;
     }
     let nodes = fields.get("nodes").and_then(Value::as_array).ok_or("nodes: a list")?;
     let mut seen = std::collections::HashSet::new();

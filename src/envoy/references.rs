@@ -1,17 +1,19 @@
 //! The names of other resources that a resource needs.
 
+use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
-use envoy_types::pb::envoy::config::core::v3::ConfigSource;
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
+use envoy_types::pb::envoy::config::core::v3::{ConfigSource, TransportSocket};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, UpstreamTlsContext,
 };
+use prost::{Message, Name};
 
 use super::any::unpack;
 use super::resource::{Resource, ResourceType};
@@ -20,18 +22,32 @@ use super::resource::{Resource, ResourceType};
 pub fn references(resource: &Resource) -> Vec<(ResourceType, String)> {
     match resource {
         Resource::Cluster(cluster) => {
-            let eds = cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32));
-            let config = cluster.eds_cluster_config.as_ref();
-            let from_stream = config.is_none_or(|config| is_stream(config.eds_config.as_ref()));
-            if !eds || !from_stream {
-                return Vec::new();
-            }
-            let name = config.map(|config| &config.service_name).filter(|name| !name.is_empty());
-            vec![(ResourceType::Endpoints, name.unwrap_or(&cluster.name).clone())]
+            let endpoints = endpoints(cluster).map(|name| (ResourceType::Endpoints, name));
+            let matches = cluster.transport_socket_matches.iter().filter_map(|found| found.transport_socket.as_ref());
+            let sockets = cluster.transport_socket.iter().chain(matches);
+            let contexts = sockets.filter_map(typed::<UpstreamTlsContext>).filter_map(|tls| tls.common_tls_context);
+            // Backends' certificates are not checked, so that authorities are not needed.
+            let names = contexts.flat_map(|context| certificates(&context).collect::<Vec<_>>());
+            endpoints.into_iter().chain(names.map(|name| (ResourceType::Secret, name))).collect()
         }
         Resource::Listener(listener) => of_listener(listener),
         Resource::Endpoints(_) | Resource::Route(_) | Resource::Secret(_) => Vec::new(),
     }
+}
+
+/// The name of a cluster's endpoints, if they come from the same stream.
+pub fn endpoints(cluster: &Cluster) -> Option<String> {
+    let eds = cluster.cluster_discovery_type == Some(ClusterDiscoveryType::Type(DiscoveryType::Eds as i32));
+    let config = cluster.eds_cluster_config.as_ref();
+    let from_stream = config.is_none_or(|config| is_stream(config.eds_config.as_ref()));
+    let name = config.map(|config| &config.service_name).filter(|name| !name.is_empty());
+    (eds && from_stream).then(|| name.unwrap_or(&cluster.name).clone())
+}
+
+/// The name of a secret, if it comes from the same stream.
+pub fn secret(config: &SdsSecretConfig) -> Option<&str> {
+    let from_stream = config.sds_config.is_some() && is_stream(config.sds_config.as_ref());
+    from_stream.then_some(config.name.as_str())
 }
 
 /// The HTTP connection managers of a listener, over all its filter chains.
@@ -55,9 +71,7 @@ fn of_listener(listener: &Listener) -> Vec<(ResourceType, String)> {
         }
     }
     for chain in listener.filter_chains.iter().chain(&listener.default_filter_chain) {
-        if let Some(SocketConfig::TypedConfig(any)) =
-            chain.transport_socket.as_ref().and_then(|socket| socket.config_type.as_ref())
-            && let Some(tls) = unpack::<DownstreamTlsContext>(any)
+        if let Some(tls) = chain.transport_socket.as_ref().and_then(typed::<DownstreamTlsContext>)
             && let Some(common) = tls.common_tls_context
         {
             names.extend(secrets(&common).into_iter().map(|name| (ResourceType::Secret, name)));
@@ -75,9 +89,20 @@ fn secrets(context: &CommonTlsContext) -> Vec<String> {
         }
         _ => None,
     };
-    let from_stream = |config: &&SdsSecretConfig| config.sds_config.is_some() && is_stream(config.sds_config.as_ref());
-    let configs = context.tls_certificate_sds_secret_configs.iter().chain(validation);
-    configs.filter(from_stream).map(|config| config.name.clone()).collect()
+    certificates(context).chain(validation.and_then(secret).map(str::to_owned)).collect()
+}
+
+/// The secrets with a TLS context's own certificates.
+fn certificates(context: &CommonTlsContext) -> impl Iterator<Item = String> {
+    context.tls_certificate_sds_secret_configs.iter().filter_map(secret).map(str::to_owned)
+}
+
+/// The configuration of a transport socket, if it is of this type.
+fn typed<T: Message + Name + Default>(socket: &TransportSocket) -> Option<T> {
+    match &socket.config_type {
+        Some(SocketConfig::TypedConfig(any)) => unpack(any),
+        None => None,
+    }
 }
 
 /// Whether a source means the stream that the resource itself came by. One that is not given does.

@@ -31,6 +31,8 @@ pub(super) struct Difference {
     pub(super) host: Option<Host>,
     /// Only endpoints with this metadata (of `envoy.lb`), if the cluster has subsets: names and values as JSON.
     pub(super) subset: BTreeMap<String, String>,
+    /// Whether connections are passed on as they are, rather than requests.
+    pub(super) stream: bool,
 }
 
 /// What requests are hashed by, in APISIX's terms.
@@ -80,7 +82,8 @@ impl Difference {
             Host::Name(name) => format!("host={name}"),
         });
         let subset = self.subset.iter().map(|(name, value)| format!("subset={name}={value}"));
-        [retries, time, hash, host].into_iter().flatten().chain(subset).collect()
+        let stream = self.stream.then(|| "stream".to_owned());
+        [retries, time, hash, host, stream].into_iter().flatten().chain(subset).collect()
     }
 
     /// Makes an upstream of a cluster different; but for its subset, as only the cluster's own code knows the metadata
@@ -99,6 +102,9 @@ impl Difference {
             upstream.algorithm = "chash";
             upstream.hash_on = Some(hash.on);
             upstream.key = Some(hash.key.clone());
+        }
+        if self.stream {
+            upstream.scheme = if matches!(upstream.scheme, "https" | "grpcs") { "tls" } else { "tcp" };
         }
         match &self.host {
             None => {}

@@ -1,11 +1,15 @@
 //! Listeners: which route configurations are served, where, and behind which filters.
 
+mod chain;
+mod downstream;
+mod stream;
+
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::core::v3::address::Address;
 use envoy_types::pb::envoy::config::core::v3::socket_address::PortSpecifier;
+use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
-use envoy_types::pb::envoy::config::listener::v3::{FilterChain, FilterChainMatch, Listener as EnvoyListener};
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     RouteSpecifier, StripPortMode,
@@ -14,11 +18,15 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
     HttpConnectionManager, http_filter,
 };
 
+use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
+use envoy_types::pb::google::protobuf::Any;
+
 use super::filters::{self, Verdict};
 use super::report::Notes;
 use crate::apisix::Expr;
-use crate::apisix::expr::{self, Op};
 use crate::envoy::{ResourceType, any};
+pub(super) use downstream::Downstream;
+pub(super) use stream::Stream;
 
 /// A listener in the terms of APISIX.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +35,10 @@ pub(super) struct Listener {
     pub(super) uses: Vec<Use>,
     /// Route configurations that are part of it, by a name that no other has.
     pub(super) inline: Vec<(String, RouteConfiguration)>,
+    /// What its chains present to clients.
+    pub(super) tls: Vec<Downstream>,
+    /// Connections that it passes on as they are.
+    pub(super) streams: Vec<Stream>,
     pub(super) notes: Notes,
 }
 
@@ -54,37 +66,65 @@ pub(super) struct Context {
 /// Takes a listener apart.
 pub(super) fn take(listener: &EnvoyListener) -> Listener {
     let mut notes = Notes::of(ResourceType::Listener, &listener.name);
-    let mut taken = Listener { port: port(listener), uses: Vec::new(), inline: Vec::new(), notes: notes.clone() };
-    for chain in listener.filter_chains.iter().chain(&listener.default_filter_chain) {
-        let Some(conditions) = conditions(chain, &mut notes) else { continue };
-        if chain.transport_socket.is_some() {
-            let reason = "certificates of listeners are not translated yet";
-            notes.not_expressible(
-                "filter_chains.transport_socket",
-                reason,
-                "APISIX needs its certificates from elsewhere",
-            );
-        }
+    let mut taken = Listener {
+        port: port(listener),
+        uses: Vec::new(),
+        inline: Vec::new(),
+        tls: Vec::new(),
+        streams: Vec::new(),
+        notes: notes.clone(),
+    };
+    for (chain, conditions) in chain::all(listener, &mut notes) {
+        let Some(conditions) = conditions else { continue };
+        let Ok(tls) = downstream::take(chain, &mut notes) else { continue };
+        taken.tls.extend(tls);
+        let mut guards = BTreeMap::new();
         for filter in &chain.filters {
-            let Some(ConfigType::TypedConfig(config)) = &filter.config_type else { continue };
+            let config = match &filter.config_type {
+                Some(ConfigType::TypedConfig(config)) => config,
+                Some(ConfigType::ConfigDiscovery(_)) => {
+                    guards.insert(filter.name.clone(), Verdict::Protects(filter.name.clone()));
+                    continue;
+                }
+                None => continue,
+            };
             if let Some(manager) = any::unpack::<HttpConnectionManager>(config) {
-                taken.add(&listener.name, manager, conditions.clone(), &mut notes);
+                taken.add(&listener.name, manager, conditions.clone(), &guards, &mut notes);
+            } else if let Some(proxy) = any::unpack::<TcpProxy>(config) {
+                let stream = stream::take(listener, chain, &proxy, taken.port, &guards, &mut notes);
+                taken.streams.extend(stream);
             } else {
-                let reason = format!("network filters of the type {} are not translated", any::type_of(config));
-                notes.not_expressible("filter_chains.filters", &reason, "nothing is served for it");
+                // What a filter in front does not let pass must not pass here either.
+                match network(config) {
+                    Verdict::Protects(name) => drop(guards.insert(filter.name.clone(), Verdict::Protects(name))),
+                    Verdict::Missed(name) => {
+                        let reason = format!("network filters of the type {name} are not translated");
+                        notes.not_expressible("filter_chains.filters", &reason, "connections pass without it");
+                    }
+                    Verdict::Harmless | Verdict::Off => {}
+                }
             }
         }
     }
     let api = listener.api_listener.as_ref().and_then(|api| any::unpack(api.api_listener.as_ref()?));
     if let Some(manager) = api {
-        taken.add(&listener.name, manager, Vec::new(), &mut notes);
+        taken.add(&listener.name, manager, Vec::new(), &BTreeMap::new(), &mut notes);
     }
     taken.notes = notes;
     taken
 }
 
 impl Listener {
-    fn add(&mut self, name: &str, manager: HttpConnectionManager, conditions: Vec<Expr>, notes: &mut Notes) {
+    fn add(
+        &mut self,
+        name: &str,
+        manager: HttpConnectionManager,
+        conditions: Vec<Expr>,
+        guards: &BTreeMap<String, Verdict>,
+        notes: &mut Notes,
+    ) {
+        let mut filters = filters(&manager, notes);
+        filters.extend(guards.iter().map(|(name, verdict)| (format!("network filter {name}"), verdict.clone())));
         let context = Context {
             conditions,
             ignore_port: matches!(manager.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)))
@@ -92,7 +132,7 @@ impl Listener {
             websocket: manager.upgrade_configs.iter().any(|config| {
                 config.upgrade_type.eq_ignore_ascii_case("websocket") && config.enabled.is_none_or(|on| on.value)
             }),
-            filters: Some(filters(&manager, notes)),
+            filters: Some(filters),
         };
         let routes = match manager.route_specifier {
             Some(RouteSpecifier::Rds(rds)) => rds.route_config_name,
@@ -145,39 +185,15 @@ fn port(listener: &EnvoyListener) -> Option<u32> {
     }
 }
 
-/// What must hold of a connection to come by this chain. None if it cannot be said, so that nothing of it is served.
-fn conditions(chain: &FilterChain, notes: &mut Notes) -> Option<Vec<Expr>> {
-    let Some(found) = &chain.filter_chain_match else { return Some(Vec::new()) };
-    let mut conditions = Vec::new();
-    if !found.server_names.is_empty() {
-        let names: Vec<_> = found.server_names.iter().map(|name| server_name(name)).collect();
-        let names = format!("^(?:{})\\z", names.join("|"));
-        conditions.push(Expr::is("ssl_server_name", Op::MatchesAnyCase, names));
-    }
-    match found.transport_protocol.as_str() {
-        "tls" => conditions.push(Expr::is("scheme", Op::Eq, "https")),
-        "raw_buffer" => conditions.push(Expr::is("scheme", Op::Eq, "http")),
-        _ => {}
-    }
-    let rest = FilterChainMatch { server_names: Vec::new(), transport_protocol: String::new(), ..found.clone() };
-    // That HTTP is spoken inside is no condition for a gateway that speaks nothing else.
-    let http = |name: &String| ["http/1.0", "http/1.1", "h2", "h2c", "istio-http/1.1"].contains(&name.as_str());
-    let rest = if rest.application_protocols.iter().all(http) {
-        FilterChainMatch { application_protocols: Vec::new(), ..rest }
+/// What a network filter in front of the last one means.
+fn network(config: &Any) -> Verdict {
+    let name = any::type_of(config);
+    let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    if has(&["metadata_exchange", "istio.", "stats.PluginConfig", ".set_filter_state.", ".sni_cluster."]) {
+        Verdict::Harmless
+    } else if has(&[".connection_limit.", ".local_ratelimit.", ".ratelimit.", ".tcp_bandwidth_limit."]) {
+        Verdict::Missed(name)
     } else {
-        rest
-    };
-    if rest != FilterChainMatch::default() {
-        let reason = "the chain is chosen by something that APISIX does not see";
-        notes.not_expressible("filter_chains.filter_chain_match", reason, "nothing is served for the chain");
-        return None;
-    }
-    Some(conditions)
-}
-
-fn server_name(name: &str) -> String {
-    match name.strip_prefix("*.") {
-        Some(suffix) => format!(".+\\.{}", expr::literal(suffix)),
-        None => expr::literal(name),
+        Verdict::Protects(name)
     }
 }

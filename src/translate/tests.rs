@@ -1,5 +1,8 @@
 //! Acceptance cases of earlier translators, with what we make of them, and cases of our own.
 
+mod clusters;
+mod listeners;
+
 use serde_json::{Value, json};
 
 use super::*;

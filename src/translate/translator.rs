@@ -1,5 +1,8 @@
 //! The state of a translation, and how a change makes its way through it.
 
+mod listeners;
+mod upstreams;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
@@ -11,9 +14,10 @@ use super::endpoints::{self, Endpoints};
 use super::listener::{self, Context, Listener};
 use super::report::{Entry, Notes, Report};
 use super::routes::{self, Place, Routes};
-use super::{Changes, Options, Ports, ids};
-use crate::apisix::upstream::Timeout;
-use crate::apisix::{Kind, Object, ObjectKey, Upstream, schema};
+use super::secret::{self, Secret};
+use super::tls::Given;
+use super::{Changes, Options, Ports};
+use crate::apisix::{Kind, Object, ObjectKey, schema};
 use crate::envoy::{Resource, ResourceChange, ResourceType};
 
 /// Translates resources as they change.
@@ -25,14 +29,17 @@ pub struct Translator {
     listeners: BTreeMap<String, Listener>,
     /// Route configurations of their own, and those inside listeners.
     routes: BTreeMap<String, Routes>,
-    /// Endpoints' names, and the clusters that use them.
-    users: BTreeMap<String, BTreeSet<String>>,
+    secrets: BTreeMap<String, Secret>,
+    /// Endpoints, secrets and other clusters by name, and the clusters that use them.
+    users: BTreeMap<(ResourceType, String), BTreeSet<String>>,
     /// Clusters as routes use them, with the number of sources that do, by the name of the cluster.
     targets: BTreeMap<String, BTreeMap<Target, usize>>,
     dirty_clusters: BTreeSet<String>,
     dirty_routes: BTreeSet<String>,
     /// Whether where routes are served may have changed.
     dirty_places: bool,
+    /// Whether certificates and connections of listeners may have changed.
+    dirty_listeners: bool,
     places: BTreeMap<String, Vec<Place>>,
     /// What each source made of the objects.
     made: BTreeMap<Source, Made>,
@@ -44,6 +51,8 @@ pub struct Translator {
 enum Source {
     Cluster(String),
     Routes(String),
+    /// Certificates and connections of all listeners, which share names and ports.
+    Listeners,
 }
 
 /// What was made from a source.
@@ -74,16 +83,16 @@ impl Translator {
             Resource::Cluster(cluster) => {
                 let taken = cluster::take(&cluster);
                 self.forget_user(&cluster.name);
-                if let Some(name) = taken.eds_name() {
-                    self.users.entry(name.to_owned()).or_default().insert(cluster.name.clone());
+                for used in used(&taken) {
+                    self.users.entry(used).or_default().insert(cluster.name.clone());
                 }
-                self.dirty_clusters.insert(cluster.name.clone());
+                self.touch_cluster(&cluster.name);
                 self.clusters.insert(cluster.name, taken);
             }
             Resource::Endpoints(assignment) => {
                 let notes = Notes::of(ResourceType::Endpoints, &assignment.cluster_name);
                 let taken = endpoints::take(&assignment, notes);
-                self.touch_users(&assignment.cluster_name);
+                self.touch_users(ResourceType::Endpoints, &assignment.cluster_name);
                 self.endpoints.insert(assignment.cluster_name, taken);
             }
             Resource::Listener(listener) => {
@@ -94,6 +103,7 @@ impl Translator {
                 }
                 self.listeners.insert(listener.name, taken);
                 self.dirty_places = true;
+                self.dirty_listeners = true;
             }
             Resource::Route(configuration) => {
                 let name = configuration.name.clone();
@@ -101,7 +111,12 @@ impl Translator {
                 // Without listeners, each that is there is served.
                 self.dirty_places |= self.listeners.is_empty();
             }
-            Resource::Secret(_) => {}
+            Resource::Secret(secret) => {
+                let taken = secret::take(&secret);
+                self.touch_users(ResourceType::Secret, &secret.name);
+                self.secrets.insert(secret.name, taken);
+                self.dirty_listeners = true;
+            }
         }
     }
 
@@ -110,23 +125,28 @@ impl Translator {
             ResourceType::Cluster => {
                 self.forget_user(name);
                 self.clusters.remove(name);
-                self.dirty_clusters.insert(name.to_owned());
+                self.touch_cluster(name);
             }
             ResourceType::Endpoints => {
                 self.endpoints.remove(name);
-                self.touch_users(name);
+                self.touch_users(kind, name);
             }
             ResourceType::Listener => {
                 self.forget_inline(name);
                 self.listeners.remove(name);
                 self.dirty_places = true;
+                self.dirty_listeners = true;
             }
             ResourceType::Route => {
                 self.routes.remove(name);
                 self.dirty_routes.insert(name.to_owned());
                 self.dirty_places |= self.listeners.is_empty();
             }
-            ResourceType::Secret => {}
+            ResourceType::Secret => {
+                self.secrets.remove(name);
+                self.dirty_listeners = true;
+                self.touch_users(kind, name);
+            }
         }
     }
 
@@ -143,15 +163,31 @@ impl Translator {
     }
 
     fn forget_user(&mut self, cluster: &str) {
-        if let Some(name) = self.clusters.get(cluster).and_then(Cluster::eds_name)
-            && let Some(users) = self.users.get_mut(name)
-        {
-            users.remove(cluster);
+        for used in self.clusters.get(cluster).into_iter().flat_map(used) {
+            if let Some(users) = self.users.get_mut(&used) {
+                users.remove(cluster);
+                if users.is_empty() {
+                    self.users.remove(&used);
+                }
+            }
         }
     }
 
-    fn touch_users(&mut self, endpoints: &str) {
-        self.dirty_clusters.extend(self.users.get(endpoints).into_iter().flatten().cloned());
+    fn touch_users(&mut self, kind: ResourceType, name: &str) {
+        let users = self.users.get(&(kind, name.to_owned())).cloned().unwrap_or_default();
+        users.iter().for_each(|cluster| self.touch_cluster(cluster));
+    }
+
+    /// Has a cluster made anew, and those that it is a part of.
+    fn touch_cluster(&mut self, name: &str) {
+        let mut next = vec![name.to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = next.pop() {
+            if seen.insert(name.clone()) {
+                next.extend(self.users.get(&(ResourceType::Cluster, name.clone())).into_iter().flatten().cloned());
+                self.dirty_clusters.insert(name);
+            }
+        }
     }
 
     /// Makes the objects anew that the changes concern, and returns what became different.
@@ -162,6 +198,9 @@ impl Translator {
         }
         for name in std::mem::take(&mut self.dirty_routes) {
             self.make_routes(&name, &mut before);
+        }
+        if std::mem::take(&mut self.dirty_listeners) {
+            self.make_listeners(&mut before);
         }
         for name in std::mem::take(&mut self.dirty_clusters) {
             self.make_upstream(&name, &mut before);
@@ -230,16 +269,20 @@ impl Translator {
                 objects.extend(object(Kind::Route, &route.id, &route, (ResourceType::Route, name), &mut made.entries));
             }
         }
-        // A cluster that is named needs an upstream, be it one without nodes until the cluster is known.
-        let old = self.made.get(&source).map(|made| made.targets.clone()).unwrap_or_default();
-        for target in made.targets.difference(&old) {
+        self.name_targets(&source, &made.targets);
+        self.replace(source, made, objects, before);
+    }
+
+    /// A cluster that is named needs an upstream, be it one without nodes until the cluster is known.
+    fn name_targets(&mut self, source: &Source, targets: &BTreeSet<Target>) {
+        let old = self.made.get(source).map(|made| made.targets.clone()).unwrap_or_default();
+        for target in targets.difference(&old) {
             *self.targets.entry(target.cluster.clone()).or_default().entry(target.clone()).or_default() += 1;
             self.dirty_clusters.insert(target.cluster.clone());
         }
-        for target in old.difference(&made.targets) {
+        for target in old.difference(targets) {
             self.forget_target(target);
         }
-        self.replace(source, made, objects, before);
     }
 
     fn forget_target(&mut self, target: &Target) {
@@ -253,29 +296,6 @@ impl Translator {
                 self.targets.remove(&target.cluster);
             }
         }
-    }
-
-    fn make_upstream(&mut self, name: &str, before: &mut BTreeMap<ObjectKey, Option<Object>>) {
-        let mut made = Made::default();
-        let mut targets: BTreeSet<Target> =
-            self.targets.get(name).map(|targets| targets.keys().cloned().collect()).unwrap_or_default();
-        let cluster = self.clusters.get(name);
-        let endpoints = cluster.and_then(Cluster::eds_name).and_then(|name| self.endpoints.get(name));
-        if let Some(cluster) = cluster {
-            made.entries.extend(cluster.entries().cloned());
-            made.entries.extend(endpoints.into_iter().flat_map(|endpoints| endpoints.notes.entries()).cloned());
-            targets.insert(Target::plain(name));
-        }
-        let mut objects = Vec::new();
-        for target in targets {
-            let upstream = match cluster {
-                Some(cluster) => cluster.upstream(&target, endpoints),
-                None => target.difference.apply(&target, unknown(name), false),
-            };
-            let of = (ResourceType::Cluster, name);
-            objects.extend(object(Kind::Upstream, &upstream.id, &upstream, of, &mut made.entries));
-        }
-        self.replace(Source::Cluster(name.to_owned()), made, objects, before);
     }
 
     /// Puts what was made of a source in place of what had been, remembering in `before` what it replaces.
@@ -316,17 +336,15 @@ impl Translator {
     }
 }
 
-/// The upstream of a cluster that is named and not known: Envoy answers 503 for it, as APISIX does without nodes.
-fn unknown(cluster: &str) -> Upstream {
-    Upstream {
-        id: ids::upstream(cluster),
-        name: ids::name(cluster),
-        labels: ids::labels([("xds_cluster", cluster)]),
-        algorithm: "roundrobin",
-        scheme: "http",
-        timeout: Timeout { connect: 5.0, send: 15.0, read: 15.0 },
-        ..Upstream::default()
-    }
+/// What a cluster is made of beside itself.
+fn used(cluster: &Cluster) -> Vec<(ResourceType, String)> {
+    let endpoints = cluster.eds_name().map(|name| (ResourceType::Endpoints, name.to_owned()));
+    let secret = match cluster.client_certificate() {
+        Some(Given::Secret(name)) => Some((ResourceType::Secret, name.clone())),
+        Some(Given::Inline(_) | Given::Elsewhere(_)) | None => None,
+    };
+    let parts = cluster.parts().iter().map(|name| (ResourceType::Cluster, name.clone()));
+    endpoints.into_iter().chain(secret).chain(parts).collect()
 }
 
 /// An object that APISIX will take. One that it would not is noted instead.

@@ -1,7 +1,7 @@
 //! The client's side of the discovery protocol, without any I/O: what is held, what is asked for, what is answered.
 //!
 //! Listeners and clusters are asked for without names, the one form of "all" that every control plane understands;
-//! route configurations and endpoints by the names that those refer to. A response is answered as soon as it has been
+//! route configurations, endpoints and secrets by the names that those refer to. A response is answered as soon as it has been
 //! looked at, never when something else has come: some control planes send nothing more until then. What came with
 //! the same content as before is not decoded, and is no change, however often a server sends it.
 
@@ -21,6 +21,9 @@ use held::{Held, Kind, Taken};
 /// How long a resource that is referred to is waited for before it is taken not to exist.
 pub const DOES_NOT_EXIST: Duration = Duration::from_secs(15);
 
+/// The same for secrets.
+pub const SECRET_DOES_NOT_EXIST: Duration = Duration::from_secs(3);
+
 /// How long after the first response of a new stream a server that sends everything anew may take to do so.
 const SWEEP: Duration = Duration::from_secs(2);
 
@@ -31,8 +34,7 @@ const NAMES: usize = 2_000;
 const INVALID_ARGUMENT: i32 = 3;
 
 /// The types that are asked for, in the order in which the first requests are made.
-const TYPES: [ResourceType; 4] =
-    [ResourceType::Cluster, ResourceType::Endpoints, ResourceType::Listener, ResourceType::Route];
+const TYPES: [ResourceType; 5] = ResourceType::ALL;
 
 /// Which form of the protocol a stream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,9 @@ impl Engine {
         let mut output = Output::default();
         for state in self.types.values_mut() {
             state.begin_stream();
-            state.awaited.values_mut().for_each(|deadline| *deadline = now + DOES_NOT_EXIST);
+        }
+        for (kind, state) in &mut self.types {
+            state.awaited.values_mut().for_each(|deadline| *deadline = now + patience(*kind));
         }
         for kind in TYPES {
             if is_wildcard(kind) || !self.types[&kind].wanted.is_empty() {
@@ -233,10 +237,7 @@ impl Engine {
         state.ever_answered = true;
         let taken = state.take(kind, resources, output);
         for (kind, name, wanted) in &taken.references {
-            // Secrets are not asked for: nothing is made of them yet.
-            if TYPES.contains(kind) {
-                self.state(*kind).refer(name, *wanted, now);
-            }
+            self.state(*kind).refer(name, *wanted, now + patience(*kind));
         }
         taken
     }
@@ -255,11 +256,17 @@ impl Engine {
 
     /// Asks for what a type's resources now refer to, and forgets what they no longer do.
     fn follow(&mut self, kind: ResourceType, output: &mut Output) {
-        let of = match kind {
-            ResourceType::Cluster => ResourceType::Endpoints,
-            ResourceType::Listener => ResourceType::Route,
+        let of: &[_] = match kind {
+            ResourceType::Cluster => &[ResourceType::Endpoints, ResourceType::Secret],
+            ResourceType::Listener => &[ResourceType::Route, ResourceType::Secret],
             ResourceType::Endpoints | ResourceType::Route | ResourceType::Secret => return,
         };
+        for of in of {
+            self.follow_to(*of, output);
+        }
+    }
+
+    fn follow_to(&mut self, of: ResourceType, output: &mut Output) {
         let state = self.state(of);
         let wanted: BTreeSet<_> = state.wanted.keys().cloned().collect();
         let orphans: Vec<_> = state.held.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
@@ -357,6 +364,12 @@ fn delta_answer(type_url: String, response_nonce: String, rejected: &[String]) -
 /// Whether a type is asked for without names.
 fn is_wildcard(kind: ResourceType) -> bool {
     matches!(kind, ResourceType::Cluster | ResourceType::Listener)
+}
+
+/// How long a resource of a type is waited for. Secrets not as long: some servers never send them, such as Istio's to
+/// clients that have not said who they are, and only what is made of them lacks without.
+fn patience(kind: ResourceType) -> Duration {
+    if kind == ResourceType::Secret { SECRET_DOES_NOT_EXIST } else { DOES_NOT_EXIST }
 }
 
 fn asked(type_url: &str) -> Option<ResourceType> {

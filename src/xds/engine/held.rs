@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{DOES_NOT_EXIST, Output, is_wildcard};
+use super::{Output, is_wildcard};
 use crate::envoy::{ResourceChange, ResourceType, decode, references};
 
 /// A resource as it is remembered: not its content, which has been passed on.
@@ -71,13 +71,13 @@ impl Kind {
         self.held.iter().map(|(name, held)| (name.clone(), held.version.clone())).collect()
     }
 
-    /// A reference to a name came or went.
-    pub(super) fn refer(&mut self, name: &str, wanted: bool, now: Instant) {
+    /// A reference to a name came or went. What has not come by `deadline` is given up.
+    pub(super) fn refer(&mut self, name: &str, wanted: bool, deadline: Instant) {
         if wanted {
             let count = self.wanted.entry(name.to_owned()).or_default();
             *count += 1;
             if *count == 1 && !self.held.contains_key(name) {
-                self.awaited.insert(name.to_owned(), now + DOES_NOT_EXIST);
+                self.awaited.insert(name.to_owned(), deadline);
             }
         } else if let Some(count) = self.wanted.get_mut(name) {
             *count -= 1;
