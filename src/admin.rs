@@ -27,6 +27,8 @@ pub struct Admin {
     pub node: Node,
     /// What the source's configuration became; none without a source.
     pub view: Option<View>,
+    /// What is published; none for a server that does not.
+    pub published: Option<tokio::sync::watch::Receiver<crate::publish::Status>>,
     /// Where metrics are recorded; none in a program that has no recorder or one of its own.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -93,8 +95,24 @@ async fn status(State(admin): State<Admin>) -> Response {
         },
         "objects": view.objects,
         "not_exact": view.reported,
+        "publish": admin.published.map(|status| published(&status.borrow())),
     });
     Json(status).into_response()
+}
+
+fn published(status: &crate::publish::Status) -> serde_json::Value {
+    let done = &status.published;
+    json!({
+        "leader": status.term.is_some(),
+        "term": status.term.map(|term| term.0),
+        "wanted": status.wanted,
+        "complete": done.complete,
+        "writes": done.writes,
+        "revision": done.revision.0,
+        "conflicts": done.conflicts,
+        "left_out": done.left_out,
+        "failure": done.failure,
+    })
 }
 
 async fn report(State(admin): State<Admin>) -> Response {

@@ -1,5 +1,7 @@
 //! The server as a whole: builds the parts, owns their tasks, and ends them in order.
 
+mod publish;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,6 +74,9 @@ pub enum StartError {
     /// The users in the data directory cannot be read, which must not leave everything open.
     #[error("the users in the data directory cannot be read: {0}")]
     Users(#[source] serde_json::Error),
+    /// The etcd that is published into cannot be connected to.
+    #[error("--upstream: {0}")]
+    Upstream(#[from] crate::publish::UpstreamError),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -89,8 +94,8 @@ impl Server {
         let Opened { store, identity, auth, restored } = opened;
         let (listener, address) = bind(config.listen, "--listen")?;
         let admin = config.admin_listen.map(|address| bind(address, "--admin-listen")).transpose()?;
-        let readiness = readiness(&config.source, restored);
-        let client_url = config.client_url.unwrap_or_else(|| format!("http://{address}"));
+        let readiness = readiness(&config, restored);
+        let client_url = config.client_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let stop = Stop::default();
         let connections = TaskTracker::new();
         let node = Node {
@@ -116,10 +121,15 @@ impl Server {
         });
         core.spawn(expire_leases(node.store.clone(), background.clone()));
 
-        let view =
-            start_source(&config.source, &config.prefix, config.pace, config.translate, &node, &background, &mut core);
+        let (view, published) = match &config.publish {
+            None => (start_source(&config, &node, &background, &mut core), None),
+            Some(to) => {
+                let shown = publish::start(to, &config, &background, &mut core)?;
+                (shown.view, Some(shown.status))
+            }
+        };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let shown = Admin { node: node.clone(), view: view.clone(), metrics: config.metrics };
+        let shown = Admin { node: node.clone(), view: view.clone(), published, metrics: config.metrics };
         let exposition = shown.clone();
         let metrics: Metrics = Arc::new(move || exposition.render());
         if let Some((listener, _)) = admin {
@@ -270,8 +280,13 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
 }
 
 /// Ready at once if there is nothing to wait for, or something to serve until then.
-fn readiness(source: &Source, restored: bool) -> Readiness {
-    match source {
+fn readiness(config: &Config, restored: bool) -> Readiness {
+    if let Some(publish) = &config.publish {
+        // What it has to serve would have revisions of its own, which clients must not mix with the etcd's.
+        let etcd = publish.upstream.endpoints.join(", ");
+        return Readiness::waiting_for(format!("nobody to read here: clients are to use {etcd}, where it publishes,"));
+    }
+    match &config.source {
         Source::None => Readiness::ready(),
         _ if restored => Readiness::ready(),
         Source::Xds(xds) => Readiness::waiting_for(format!("the control plane at {}", xds.servers.join(", "))),
@@ -284,16 +299,14 @@ fn readiness(source: &Source, restored: bool) -> Readiness {
 
 /// Starts the source and the view that follows it.
 fn start_source(
-    source: &Source,
-    prefix: &crate::config::Prefix,
-    pace: crate::view::Pace,
-    options: crate::translate::Options,
+    config: &Config,
     node: &Node,
     background: &CancellationToken,
     core: &mut JoinSet<&'static str>,
 ) -> Option<admin::View> {
+    let prefix = &config.prefix;
     let (sender, updates) = mpsc::channel::<Update>(UPDATES);
-    match source {
+    match &config.source {
         Source::None => return None,
         Source::Xds(config) => {
             let run = driver::run(XdsConfig::clone(config), sender, background.clone());
@@ -310,7 +323,8 @@ fn start_source(
             });
         }
     }
-    let view = View::new(Translator::new(options), Sink::new(node.store.clone(), prefix.as_str()), pace);
+    let view =
+        View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace);
     let shown = admin::View { prefix: prefix.as_str().into(), status: view.status(), report: view.report() };
     let (readiness, mut status) = (node.readiness.clone(), view.status());
     let token = background.clone();

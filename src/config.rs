@@ -1,5 +1,7 @@
 //! Settings of a server, checked and typed.
 
+mod publish;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use crate::store::Retention;
 use crate::translate;
 use crate::view::Pace;
 use crate::xds::files::FilesConfig;
+pub use publish::PublishConfig;
 
 /// Everything that a server is started with.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub struct Config {
     pub client_url: Option<String>,
     /// Where the configuration comes from. Default nowhere.
     pub source: Source,
+    /// Publishing of the source's configuration into an etcd, instead of into the store that is served. Default none.
+    pub publish: Option<PublishConfig>,
     /// Below which key the objects are. Default `/apisix`.
     pub prefix: Prefix,
     /// Directory that is kept over restarts. Default none, which makes clients reload after a restart.
@@ -69,6 +74,7 @@ impl Default for Config {
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9379))),
             client_url: None,
             source: Source::None,
+            publish: None,
             prefix: Prefix::default(),
             data_dir: None,
             auth_token_key: None,

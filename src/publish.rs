@@ -6,9 +6,13 @@
 //! decided in the [`Engine`], which has no I/O and is simulated in the tests; the driver carries out what it says.
 
 mod asking;
+mod client;
+mod connection;
+mod driver;
 mod election;
 pub mod engine;
 pub mod exchange;
+mod follow;
 pub mod held;
 pub mod keys;
 pub mod plan;
@@ -16,6 +20,8 @@ pub mod requests;
 pub mod wanted;
 mod writer;
 
+pub use connection::{Upstream, UpstreamError};
+pub use driver::{Desk, Publisher};
 pub use engine::{Engine, Settings, Standby, Status};
 pub use exchange::{Command, Event, Ticket};
 pub use keys::Keys;

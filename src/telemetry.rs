@@ -66,6 +66,7 @@ macro_rules! subject {
 pub mod etcd;
 pub mod exposition;
 pub mod process;
+pub mod publish;
 pub mod serve;
 pub mod store;
 pub mod translation;
@@ -74,12 +75,13 @@ pub mod watch;
 pub mod xds;
 
 /// The subjects, with what they are about.
-pub const SUBJECTS: [(&str, &[Metric]); 8] = [
+pub const SUBJECTS: [(&str, &[Metric]); 9] = [
     ("Serving", serve::ALL),
     ("Store", store::ALL),
     ("Watching", watch::ALL),
     ("Control plane (xDS)", xds::ALL),
     ("Upstream etcd", upstream::ALL),
+    ("Publisher", publish::ALL),
     ("Translation", translation::ALL),
     ("Under etcd's names", etcd::ALL),
     ("Process", process::ALL),

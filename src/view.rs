@@ -21,7 +21,7 @@ use crate::translate::{Changes, Report, Translator};
 use crate::xds::{Sync, Update};
 pub use pace::Pace;
 use pace::Pacer;
-pub use sink::Sink;
+pub use sink::{Sink, Target};
 
 /// First wait after the store refused a change; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub struct View {
     /// Taken out while it works on a blocking thread.
     translator: Option<Translator>,
-    sink: Sink,
+    sink: Target,
     pacer: Pacer,
     /// Whether the store may hold objects that are not the translator's, so that all are to be compared.
     compare_all: bool,
@@ -61,11 +61,11 @@ enum Event {
 }
 
 impl View {
-    /// A view that translates with `translator` into `sink`.
-    pub fn new(translator: Translator, sink: Sink, pace: Pace) -> Self {
+    /// A view that translates with `translator` for `target`.
+    pub fn new(translator: Translator, target: impl Into<Target>, pace: Pace) -> Self {
         Self {
             translator: Some(translator),
-            sink,
+            sink: target.into(),
             pacer: Pacer::new(pace),
             compare_all: true,
             status: watch::Sender::default(),

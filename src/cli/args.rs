@@ -1,5 +1,7 @@
 //! Flags, as they are given.
 
+pub(super) mod publish;
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -126,6 +128,8 @@ pub(super) struct ServeArgs {
     /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
     #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
     pub(super) listener_ports: Option<String>,
+    #[command(flatten)]
+    pub(super) publish: publish::PublishArgs,
 }
 
 /// Settings of the demo.

@@ -1,5 +1,7 @@
 //! Settings, put together of flags, environment and file, and checked.
 
+mod publish;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,14 +54,29 @@ struct File {
     gateway_keepalive_seconds: Option<u64>,
     drain_seconds: Option<u64>,
     listener_ports: Option<String>,
+    publish: Option<bool>,
+    #[serde(default)]
+    upstream: Vec<String>,
+    upstream_ca: Option<PathBuf>,
+    upstream_cert: Option<PathBuf>,
+    upstream_key: Option<PathBuf>,
+    upstream_user: Option<String>,
+    upstream_password_file: Option<PathBuf>,
+    publish_name: Option<String>,
+    publish_lease_seconds: Option<u64>,
+    publish_standby: Option<String>,
+    publish_foreign: Option<String>,
+    publish_max_operations: Option<usize>,
+    publish_max_bytes: Option<usize>,
 }
 
 /// Checks the settings of a server.
 pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
-    let file = match &args.config {
+    let mut file = match &args.config {
         Some(path) => read(path)?,
         None => File::default(),
     };
+    let published = publish::merge(args.publish, &mut file);
     let default = Config::default();
     let listen = args.listen.or(file.listen);
     let admin = args.admin_listen.or(file.admin_listen);
@@ -110,6 +127,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some("never") => Ports::Never,
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
+    config.publish = publish::resolve(published, &config)?;
     Ok(config)
 }
 

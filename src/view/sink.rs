@@ -4,11 +4,56 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::apisix::{Object, ObjectKey, placeholders};
+use crate::publish::Wanted;
 use crate::store::transaction::Transaction;
 use crate::store::{KeyRange, LeaseId, Origin, Revision, Store, SubmitError};
 use crate::translate::Changes;
+
+/// Where the objects of a source go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Into the store that is served.
+    Store(Sink),
+    /// To a publisher, which writes them into an etcd if this replica is elected.
+    Publisher(watch::Sender<Option<Wanted>>),
+}
+
+impl Target {
+    /// Makes `objects` all that the source has.
+    pub(super) async fn replace(&self, objects: Vec<Object>) -> Result<(), SubmitError> {
+        match self {
+            Self::Store(sink) => sink.replace(objects).await.map(drop),
+            Self::Publisher(wanted) => {
+                wanted.send_replace(Some(objects.into_iter().collect()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes over what changed.
+    pub(super) async fn update(&self, changes: Changes) -> Result<(), SubmitError> {
+        match self {
+            Self::Store(sink) => sink.update(changes).await.map(drop),
+            Self::Publisher(wanted) => {
+                let changed = !changes.puts.is_empty() || !changes.deletes.is_empty();
+                wanted.send_if_modified(|wanted| {
+                    wanted.get_or_insert_default().update(changes);
+                    changed
+                });
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<Sink> for Target {
+    fn from(sink: Sink) -> Self {
+        Self::Store(sink)
+    }
+}
 
 /// The place in the store that belongs to one source.
 #[derive(Clone, Debug)]

@@ -1,0 +1,12 @@
+//! Settings of a replica that publishes into an etcd.
+
+use crate::publish::{Settings, Upstream};
+
+/// Where and how the source's configuration is published.
+#[derive(Clone, Debug)]
+pub struct PublishConfig {
+    /// The etcd.
+    pub upstream: Upstream,
+    /// The election, and what is written.
+    pub settings: Settings,
+}
