@@ -12,6 +12,7 @@ mod action;
 mod cluster;
 mod derived;
 mod endpoints;
+mod filter;
 mod filters;
 mod headers;
 mod hosts;

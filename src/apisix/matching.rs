@@ -124,6 +124,12 @@ fn compare(var: Option<&Var>, op: &str, value: &Value) -> bool {
         "~=" => !compare(var, "==", value),
         ">=" => number().zip(target()).is_some_and(|(a, b)| a >= b),
         "<" => number().zip(target()).is_some_and(|(a, b)| a < b),
+        "ipmatch" => match var {
+            Some(Var::Text(text)) => {
+                value.as_array().is_some_and(|ranges| ranges.iter().any(|range| within(text, range)))
+            }
+            Some(Var::True) | None => false,
+        },
         "in" => value.as_array().is_some_and(|list| list.iter().any(|item| compare(var, "==", item))),
         "~~" | "~*" => {
             let text = match var {
@@ -143,6 +149,20 @@ fn compare(var: Option<&Var>, op: &str, value: &Value) -> bool {
     }
 }
 
+/// Whether an address is within a range.
+fn within(text: &[u8], range: &Value) -> bool {
+    let bits = |text: &str| match text.parse().ok()? {
+        std::net::IpAddr::V4(address) => Some((u128::from(u32::from(address)) << 96, 32)),
+        std::net::IpAddr::V6(address) => Some((u128::from(address), 128)),
+    };
+    let range = range.as_str().unwrap_or_default();
+    let (network, length) = range.split_once('/').map_or((range, None), |(network, length)| (network, Some(length)));
+    let address = std::str::from_utf8(text).ok().and_then(bits);
+    let (Some((address, size)), Some((network, of))) = (address, bits(network)) else { return false };
+    let length: u32 = length.and_then(|length| length.parse().ok()).unwrap_or(of);
+    size == of && (length == 0 || (address ^ network) >> (128 - length) == 0)
+}
+
 fn variable(name: &str, request: &Request, path: &[u8]) -> Option<Var> {
     let text = |text: &str| Some(Var::Text(text.as_bytes().to_vec()));
     match name {
@@ -153,6 +173,7 @@ fn variable(name: &str, request: &Request, path: &[u8]) -> Option<Var> {
         "http_host" => text(&request.host),
         "server_port" => text(&request.port.to_string()),
         "scheme" => text("http"),
+        "remote_addr" => text("127.0.0.1"),
         _ if name.starts_with("arg_") => argument(&name[4..], &request.target),
         _ => {
             let wanted = name.strip_prefix("http_")?;

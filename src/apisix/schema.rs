@@ -4,6 +4,7 @@
 //! takes: since 3.6 one unknown field rejects the whole object.
 
 mod connections;
+mod plugins;
 
 use serde_json::{Map, Value};
 
@@ -159,6 +160,9 @@ fn check_route(fields: &Map<String, Value>) -> Result<(), String> {
     if !fields.get("priority").is_none_or(Value::is_i64) {
         return Err("priority: an integer".into());
     }
+    if let Some(plugins) = fields.get("plugins") {
+        plugins::check(plugins)?;
+    }
     if !["plugins", "upstream", "upstream_id"].iter().any(|field| fields.contains_key(*field)) {
         return Err("neither plugins nor an upstream".into());
     }
@@ -203,10 +207,21 @@ fn check_condition(condition: &Value) -> Result<(), String> {
         ">" | ">=" | "<" | "<=" => value.is_number() || value.as_str().is_some_and(|text| text.parse::<f64>().is_ok()),
         // A regular expression that is no text makes APISIX answer 500.
         "~~" | "~*" => value.is_string(),
-        "in" | "has" | "ipmatch" => value.is_array(),
+        "in" | "has" => value.is_array(),
+        // A range that is none rejects the route.
+        "ipmatch" => value.as_array().is_some_and(|ranges| ranges.iter().all(is_range)),
         _ => false,
     };
     if fits { Ok(()) } else { Err(wrong()) }
+}
+
+/// Whether a value is an address, or one with the length of a prefix.
+fn is_range(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    length.is_none_or(|length| length.parse::<u8>().is_ok_and(|length| length <= most))
 }
 
 fn check_upstream(fields: &Map<String, Value>) -> Result<(), String> {
@@ -281,6 +296,7 @@ mod tests {
             json!([["arg_a", "in", "1"]]),
             json!([["arg_a", "??", "1"]]),
             json!([["arg_a", ">", "abc"]]),
+            json!([["remote_addr", "ipmatch", ["10.0.0.0/33"]]]),
         ] {
             assert!(route("vars", vars.clone()).is_err(), "{vars}");
         }

@@ -1,15 +1,29 @@
-//! HTTP filters: which may be left out, which must not.
+//! HTTP filters: what each of them means for a route.
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
-use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::JwtAuthentication;
-use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::filters::http::api_key_auth::v3::{ApiKeyAuth, ApiKeyAuthPerRoute};
+use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::{Buffer, BufferPerRoute, buffer_per_route};
+use envoy_types::pb::envoy::extensions::filters::http::compressor::v3::{
+    Compressor, CompressorPerRoute, compressor_per_route,
+};
+use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy};
+use envoy_types::pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthzPerRoute, ext_authz_per_route};
+use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtAuthentication, PerRouteConfig, per_route_config,
+};
+use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
+use super::filter::{Effect, api_key, cors, csrf, fault, limits, rbac};
+use super::report::Notes;
 use crate::envoy::any;
 
-/// What a filter's configuration means for a translation that has no equal of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+/// What a filter's configuration means.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Filter {
     /// It does nothing that a request would miss.
     Harmless,
     /// It is missed, and reported.
@@ -18,6 +32,8 @@ pub(super) enum Verdict {
     Protects(String),
     /// The filter is off here.
     Off,
+    /// It is expressed.
+    Does(Effect),
 }
 
 /// Filters that nobody misses at a gateway: what they do is Envoy's own business.
@@ -46,31 +62,107 @@ const PROTECTING: [&str; 9] = [
     ".geoip.",
 ];
 
-/// What the configuration of a filter means.
-pub(super) fn verdict(config: &Any) -> Verdict {
+/// What the configuration of a filter means. `port` is that of the listener, if it is known.
+pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter {
     let name = any::type_of(config);
     if name == "envoy.config.route.v3.FilterConfig"
         && let Some(wrapped) = any::unpack::<FilterConfig>(config)
     {
         return match wrapped.config {
-            _ if wrapped.disabled => Verdict::Off,
-            Some(inner) => verdict(&inner),
-            None => Verdict::Harmless,
+            _ if wrapped.disabled => Filter::Off,
+            Some(inner) => take(&inner, port, notes),
+            None => Filter::Harmless,
         };
     }
-    if HARMLESS.contains(&name.as_str()) || is_empty(config) {
-        Verdict::Harmless
-    } else if PROTECTING.iter().any(|part| name.contains(part)) {
-        Verdict::Protects(name)
-    } else {
-        Verdict::Missed(name)
+    if HARMLESS.contains(&name.as_str()) {
+        return Filter::Harmless;
     }
+    if let Some(known) = security(config, port, notes).or_else(|| traffic(config, notes)) {
+        return known;
+    }
+    if PROTECTING.iter().any(|part| name.contains(part)) { Filter::Protects(name) } else { Filter::Missed(name) }
 }
 
-/// Whether a protecting filter is told to let everything pass.
-fn is_empty(config: &Any) -> bool {
-    if let Some(rbac) = any::unpack::<Rbac>(config) {
-        return rbac.rules.is_none() && rbac.matcher.is_none();
-    }
-    any::unpack::<JwtAuthentication>(config).is_some_and(|jwt| jwt.rules.is_empty() && jwt.filter_state_rules.is_none())
+/// An effect, or none because there is nothing to do.
+fn does(effect: Option<Effect>) -> Filter {
+    effect.map_or(Filter::Off, Filter::Does)
 }
+
+/// Filters that let requests pass or not.
+fn security(config: &Any, port: Option<u32>, notes: &mut Notes) -> Option<Filter> {
+    let rbac = |filter: &Rbac, notes: &mut Notes| match (&filter.rules, &filter.matcher) {
+        (None, None) => Filter::Off,
+        (Some(rules), None) => does(rbac::take(rules, port, notes)),
+        (_, Some(_)) => Filter::Protects(any::type_of(config)),
+    };
+    if let Some(filter) = any::unpack::<Rbac>(config) {
+        return Some(rbac(&filter, notes));
+    }
+    if let Some(route) = any::unpack::<RbacPerRoute>(config) {
+        return Some(route.rbac.map_or(Filter::Off, |filter| rbac(&filter, notes)));
+    }
+    if let Some(filter) = any::unpack::<JwtAuthentication>(config) {
+        let idle = filter.rules.is_empty() && filter.filter_state_rules.is_none();
+        // A route may still name one of the requirements, with a configuration of its own.
+        return idle.then_some(Filter::Harmless);
+    }
+    if let Some(route) = any::unpack::<PerRouteConfig>(config) {
+        let off = matches!(route.requirement_specifier, Some(per_route_config::RequirementSpecifier::Disabled(true)));
+        return off.then_some(Filter::Off);
+    }
+    if let Some(route) = any::unpack::<ExtAuthzPerRoute>(config) {
+        let off = matches!(route.r#override, Some(ext_authz_per_route::Override::Disabled(true)));
+        return off.then_some(Filter::Off);
+    }
+    if let Some(policy) = any::unpack::<CsrfPolicy>(config) {
+        return Some(does(csrf::take(&policy, notes)));
+    }
+    let keys = any::unpack::<ApiKeyAuth>(config).map(|keys| (keys.credentials, keys.key_sources, Vec::new()));
+    let keys = keys.or_else(|| {
+        let route = any::unpack::<ApiKeyAuthPerRoute>(config)?;
+        // What it leaves out is taken from the filter, which is not looked at from here.
+        let whole = !route.credentials.is_empty() && !route.key_sources.is_empty();
+        whole.then_some((route.credentials, route.key_sources, route.allowed_clients))
+    });
+    let (mut credentials, sources, clients) = keys?;
+    credentials.retain(|credential| clients.is_empty() || clients.contains(&credential.client));
+    api_key::take(&credentials, &sources).map(Filter::Does)
+}
+
+/// Filters that change, bound or delay.
+fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
+    if let Some(filter) = any::unpack::<HttpFault>(config) {
+        return Some(does(fault::take(&filter, notes)));
+    }
+    if any::unpack::<Cors>(config).is_some() {
+        // The policies are those of routes and virtual hosts.
+        return Some(Filter::Harmless);
+    }
+    if let Some(policy) = any::unpack::<CorsPolicy>(config) {
+        return Some(does(cors::take(&policy, notes)));
+    }
+    if let Some(limit) = any::unpack::<LocalRateLimit>(config) {
+        return Some(does(limits::rate(&limit, notes)));
+    }
+    if let Some(buffer) = any::unpack::<Buffer>(config) {
+        return Some(does(limits::buffer(buffer, notes)));
+    }
+    if let Some(route) = any::unpack::<BufferPerRoute>(config) {
+        return Some(match &route.r#override {
+            Some(buffer_per_route::Override::Disabled(true)) => Filter::Off,
+            Some(buffer_per_route::Override::Buffer(buffer)) => does(limits::buffer(*buffer, notes)),
+            _ => Filter::Harmless,
+        });
+    }
+    if let Some(compressor) = any::unpack::<Compressor>(config) {
+        return Some(limits::compressor(&compressor).map_or_else(Filter::Missed, Filter::Does));
+    }
+    if let Some(route) = any::unpack::<CompressorPerRoute>(config) {
+        let off = matches!(route.r#override, Some(compressor_per_route::Override::Disabled(true)));
+        return Some(if off { Filter::Off } else { Filter::Harmless });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

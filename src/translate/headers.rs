@@ -18,6 +18,11 @@ impl<'a> Mutation<'a> {
         self.levels.push((add, remove));
     }
 
+    /// Lets the innermost level have the last word.
+    pub(super) fn reverse(&mut self) {
+        self.levels.reverse();
+    }
+
     /// The `headers` of a plugin, or none if nothing is changed. APISIX adds, then sets, then removes, while Envoy
     /// removes first and lets the outer level have the last word.
     pub(super) fn headers(&self, field: &str, response: bool, notes: &mut Notes) -> Option<Value> {

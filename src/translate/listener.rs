@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filters::{self, Verdict};
+use super::filters::{self, Filter};
 use super::report::Notes;
 use crate::apisix::Expr;
 use crate::envoy::{ResourceType, any};
@@ -59,8 +59,10 @@ pub(super) struct Context {
     pub(super) ignore_port: bool,
     /// Whether connections may become websockets unless a route says otherwise.
     pub(super) websocket: bool,
-    /// Filters that protect all routes, by name. None if nothing is known of filters.
-    pub(super) filters: Option<BTreeMap<String, Verdict>>,
+    /// The filters with their names, in their order. None if nothing is known of filters.
+    pub(super) filters: Option<Vec<(String, Filter)>>,
+    /// Whether the client's address is that of the connection, as it is to APISIX when it chooses a route.
+    pub(super) direct: bool,
 }
 
 /// Takes a listener apart.
@@ -83,7 +85,7 @@ pub(super) fn take(listener: &EnvoyListener) -> Listener {
             let config = match &filter.config_type {
                 Some(ConfigType::TypedConfig(config)) => config,
                 Some(ConfigType::ConfigDiscovery(_)) => {
-                    guards.insert(filter.name.clone(), Verdict::Protects(filter.name.clone()));
+                    guards.insert(filter.name.clone(), Filter::Protects(filter.name.clone()));
                     continue;
                 }
                 None => continue,
@@ -96,12 +98,12 @@ pub(super) fn take(listener: &EnvoyListener) -> Listener {
             } else {
                 // What a filter in front does not let pass must not pass here either.
                 match network(config) {
-                    Verdict::Protects(name) => drop(guards.insert(filter.name.clone(), Verdict::Protects(name))),
-                    Verdict::Missed(name) => {
+                    Filter::Protects(name) => drop(guards.insert(filter.name.clone(), Filter::Protects(name))),
+                    Filter::Missed(name) => {
                         let reason = format!("network filters of the type {name} are not translated");
                         notes.not_expressible("filter_chains.filters", &reason, "connections pass without it");
                     }
-                    Verdict::Harmless | Verdict::Off => {}
+                    Filter::Harmless | Filter::Off | Filter::Does(_) => {}
                 }
             }
         }
@@ -120,11 +122,11 @@ impl Listener {
         name: &str,
         manager: HttpConnectionManager,
         conditions: Vec<Expr>,
-        guards: &BTreeMap<String, Verdict>,
+        guards: &BTreeMap<String, Filter>,
         notes: &mut Notes,
     ) {
-        let mut filters = filters(&manager, notes);
-        filters.extend(guards.iter().map(|(name, verdict)| (format!("network filter {name}"), verdict.clone())));
+        let guards = guards.iter().map(|(name, filter)| (format!("network filter {name}"), filter.clone()));
+        let filters = guards.chain(filters(&manager, self.port, notes)).collect();
         let context = Context {
             conditions,
             ignore_port: matches!(manager.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)))
@@ -133,6 +135,9 @@ impl Listener {
                 config.upgrade_type.eq_ignore_ascii_case("websocket") && config.enabled.is_none_or(|on| on.value)
             }),
             filters: Some(filters),
+            direct: manager.use_remote_address.is_some_and(|used| used.value)
+                && manager.xff_num_trusted_hops == 0
+                && manager.original_ip_detection_extensions.is_empty(),
         };
         let routes = match manager.route_specifier {
             Some(RouteSpecifier::Rds(rds)) => rds.route_config_name,
@@ -153,24 +158,21 @@ impl Listener {
     }
 }
 
-/// The filters that protect routes, or are switched on by some of them. What is merely missed is noted.
-fn filters(manager: &HttpConnectionManager, notes: &mut Notes) -> BTreeMap<String, Verdict> {
-    let mut kept = BTreeMap::new();
+/// The filters. What is merely missed is noted.
+fn filters(manager: &HttpConnectionManager, port: Option<u32>, notes: &mut Notes) -> Vec<(String, Filter)> {
+    let mut kept = Vec::new();
     for filter in &manager.http_filters {
-        let verdict = match &filter.config_type {
-            Some(http_filter::ConfigType::TypedConfig(config)) => filters::verdict(config),
+        let taken = match &filter.config_type {
+            Some(http_filter::ConfigType::TypedConfig(config)) => filters::take(config, port, notes),
             // What is in it is not known, so that it may protect.
-            Some(http_filter::ConfigType::ConfigDiscovery(_)) => Verdict::Protects(filter.name.clone()),
-            None => Verdict::Harmless,
+            Some(http_filter::ConfigType::ConfigDiscovery(_)) => Filter::Protects(filter.name.clone()),
+            None => Filter::Harmless,
         };
-        match &verdict {
-            Verdict::Missed(name) => {
-                let reason = format!("the filter {name} is not translated");
-                notes.not_expressible("http_filters", &reason, "requests pass without it");
-            }
-            Verdict::Protects(_) | Verdict::Harmless | Verdict::Off => {}
+        if let Filter::Missed(name) = &taken {
+            let reason = format!("the filter {name} is not translated");
+            notes.not_expressible("http_filters", &reason, "requests pass without it");
         }
-        kept.insert(filter.name.clone(), if filter.disabled { Verdict::Off } else { verdict });
+        kept.push((filter.name.clone(), if filter.disabled { Filter::Off } else { taken }));
     }
     kept
 }
@@ -186,14 +188,14 @@ fn port(listener: &EnvoyListener) -> Option<u32> {
 }
 
 /// What a network filter in front of the last one means.
-fn network(config: &Any) -> Verdict {
+fn network(config: &Any) -> Filter {
     let name = any::type_of(config);
     let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     if has(&["metadata_exchange", "istio.", "stats.PluginConfig", ".set_filter_state.", ".sni_cluster."]) {
-        Verdict::Harmless
+        Filter::Harmless
     } else if has(&[".connection_limit.", ".local_ratelimit.", ".ratelimit.", ".tcp_bandwidth_limit."]) {
-        Verdict::Missed(name)
+        Filter::Missed(name)
     } else {
-        Verdict::Protects(name)
+        Filter::Protects(name)
     }
 }

@@ -67,7 +67,7 @@ impl Text {
     }
 
     /// Whether the empty text is such a text.
-    fn takes_empty(&self) -> bool {
+    pub(super) fn takes_empty(&self) -> bool {
         match self {
             Self::Exact(text) => text.is_empty(),
             Self::Pattern { here, .. } => here.is_match(""),

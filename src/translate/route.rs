@@ -1,15 +1,20 @@
 //! One route of a virtual host, taken apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use envoy_types::pb::envoy::config::route::v3::{Route as EnvoyRoute, RouteConfiguration, RouteMatch, VirtualHost};
+use envoy_types::pb::envoy::config::route::v3::route::Action as EnvoyAction;
+use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
+use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
+use envoy_types::pb::envoy::config::route::v3::{
+    Route as EnvoyRoute, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
+};
 use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use serde_json::{Value, json};
 
 use super::action::{self, Action};
-use super::filters::{self, Verdict};
+use super::filters::{self, Filter};
 use super::headers::Mutation;
 use super::matchers::{self, Header};
 use super::path::{self, Uri};
@@ -29,7 +34,7 @@ pub(super) struct Route {
     pub(super) conditions: Vec<Expr>,
     pub(super) action: Action,
     /// What its own configuration says of filters, by the filter's name.
-    pub(super) filters: BTreeMap<String, Verdict>,
+    pub(super) filters: BTreeMap<String, Filter>,
 }
 
 impl Route {
@@ -97,9 +102,13 @@ pub(super) fn take(
     if !matches_ever(found, notes) || methods.as_ref().is_some_and(Vec::is_empty) {
         return None;
     }
+    let split = weighted(route).and_then(action::split::common);
     let action = if refusals.is_empty() {
         let mut action = action::take(route, host, &path.matched, notes);
-        change_headers(&mut action, route, host, configuration, notes);
+        if let Some(weighted) = weighted(route).filter(|_| split.is_none()) {
+            different_entries(weighted, &mut action, notes);
+        }
+        change_headers(&mut action, split, route, host, configuration, notes);
         action
     } else {
         // To leave the route out would send its requests to the next wider one, whatever that is for.
@@ -108,6 +117,15 @@ pub(super) fn take(
         }
         Action::answer(503, "this route cannot be expressed; see the report of the configuration source\n")
     };
+    let levels =
+        [&configuration.typed_per_filter_config, &host.typed_per_filter_config, &route.typed_per_filter_config];
+    let filters = match split {
+        Some(split) => {
+            let [outer, middle, inner] = levels;
+            filters_of([outer, middle, inner, &split.typed_per_filter_config], notes)
+        }
+        None => filters_of(levels, notes),
+    };
     Some(Route {
         name: if route.name.is_empty() { "unnamed".into() } else { route.name.clone() },
         key: found.encode_to_vec(),
@@ -115,11 +133,7 @@ pub(super) fn take(
         methods: methods.unwrap_or_default(),
         conditions,
         action,
-        filters: filters_of([
-            &configuration.typed_per_filter_config,
-            &host.typed_per_filter_config,
-            &route.typed_per_filter_config,
-        ]),
+        filters,
     })
 }
 
@@ -155,19 +169,49 @@ fn unsupported(found: &RouteMatch) -> Vec<(&'static str, String)> {
 }
 
 /// Filters by name, an inner level before an outer one.
-fn filters_of(levels: [&std::collections::HashMap<String, Any>; 3]) -> BTreeMap<String, Verdict> {
-    let all = levels.into_iter().flatten();
-    all.map(|(name, config)| (name.clone(), filters::verdict(config))).collect()
+fn filters_of<const N: usize>(levels: [&HashMap<String, Any>; N], notes: &mut Notes) -> BTreeMap<String, Filter> {
+    let mut nearest: BTreeMap<&String, &Any> = BTreeMap::new();
+    nearest.extend(levels.into_iter().flatten());
+    nearest.into_iter().map(|(name, config)| (name.clone(), filters::take(config, None, notes))).collect()
+}
+
+/// The clusters among which a route splits its requests.
+fn weighted(route: &EnvoyRoute) -> Option<&WeightedCluster> {
+    match route.action.as_ref()? {
+        EnvoyAction::Route(action) => match action.cluster_specifier.as_ref()? {
+            ClusterSpecifier::WeightedClusters(weighted) => Some(weighted),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Notes that clusters of one split differ in what APISIX changes for a whole route. A filter that protects one of them
+/// closes all.
+fn different_entries(weighted: &WeightedCluster, action: &mut Action, notes: &mut Notes) {
+    let reason = "APISIX changes headers and has plugins for a route and not for one of its clusters";
+    notes.not_expressible("weighted_clusters.headers", reason, "what differs between clusters is left out");
+    let configs = weighted.clusters.iter().flat_map(|entry| entry.typed_per_filter_config.values());
+    let protects =
+        |filter| matches!(filter, Filter::Protects(_)) || matches!(&filter, Filter::Does(effect) if effect.answers());
+    if configs.map(|config| filters::take(config, None, notes)).any(protects) {
+        *action = Action::answer(403, "this route is protected in a way that cannot be expressed\n");
+    }
 }
 
 fn change_headers(
     action: &mut Action,
+    split: Option<&ClusterWeight>,
     route: &EnvoyRoute,
     host: &VirtualHost,
     configuration: &RouteConfiguration,
     notes: &mut Notes,
 ) {
     let (mut request, mut response) = (Mutation::default(), Mutation::default());
+    if let Some(split) = split {
+        request.level(&split.request_headers_to_add, &split.request_headers_to_remove);
+        response.level(&split.response_headers_to_add, &split.response_headers_to_remove);
+    }
     request.level(&route.request_headers_to_add, &route.request_headers_to_remove);
     request.level(&host.request_headers_to_add, &host.request_headers_to_remove);
     request.level(&configuration.request_headers_to_add, &configuration.request_headers_to_remove);
@@ -175,6 +219,10 @@ fn change_headers(
     response.level(&host.response_headers_to_add, &host.response_headers_to_remove);
     response.level(&configuration.response_headers_to_add, &configuration.response_headers_to_remove);
     // An answer of the gateway itself has no request that goes on.
+    if configuration.most_specific_header_mutations_wins {
+        request.reverse();
+        response.reverse();
+    }
     if !action.targets.is_empty()
         && let Some(headers) = request.headers("request_headers_to_add", false, notes)
     {

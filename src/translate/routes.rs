@@ -6,7 +6,8 @@ use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde_json::{Value, json};
 
 use super::derived::Target;
-use super::filters::Verdict;
+use super::filter::{self, Outcome, Plugins, Way};
+use super::filters::Filter;
 use super::hosts::{self, Hosts};
 use super::listener::Context;
 use super::order;
@@ -78,7 +79,9 @@ impl Routes {
         let mut notes = self.notes.clone();
         let mut out = Vec::new();
         for place in places {
-            let assembly = Assembly { routes: self, place, wider };
+            let same = |other: &&Place| other.context.conditions == place.context.conditions;
+            let alone = places.iter().filter(same).count() > 1;
+            let assembly = Assembly { routes: self, place, wider, alone };
             assembly.run(&mut out, &mut notes);
         }
         (out, notes)
@@ -91,6 +94,14 @@ struct Candidate<'a> {
     host: &'a VirtualHost,
     /// Conditions of its host, beside its own.
     conditions: Vec<Expr>,
+    /// Conditions of the way through the filters that it stands for, and what happens on it.
+    way: Way,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(route: &'a Route, host: &'a VirtualHost, conditions: Vec<Expr>) -> Self {
+        Self { route, host, conditions, way: (Vec::new(), Outcome::Pass(Plugins::new())) }
+    }
 }
 
 /// The putting together for one place.
@@ -98,6 +109,8 @@ struct Assembly<'a> {
     routes: &'a Routes,
     place: &'a Place,
     wider: bool,
+    /// Whether only the ports tell this place from another one.
+    alone: bool,
 }
 
 impl Assembly<'_> {
@@ -126,9 +139,8 @@ impl Assembly<'_> {
             for (rule, names) in &hosts.named {
                 let condition = rule.condition();
                 let routes = host.routes.iter().chain(wider.then_some(&terminal));
-                let candidates: Vec<_> = routes
-                    .map(|route| Candidate { route, host, conditions: condition.iter().cloned().collect() })
-                    .collect();
+                let candidates: Vec<_> =
+                    routes.map(|route| Candidate::new(route, host, condition.iter().cloned().collect())).collect();
                 self.emit(&candidates, names, &rule.key(), out, notes);
             }
         }
@@ -144,18 +156,27 @@ impl Assembly<'_> {
         out: &mut Vec<ApisixRoute>,
         notes: &mut Notes,
     ) {
+        let candidates: Vec<_> = candidates.iter().flat_map(|candidate| self.expand(candidate, notes)).collect();
         // A condition that all of them have lets none of them take more than another.
         let alike = candidates.windows(2).all(|pair| pair[0].conditions == pair[1].conditions);
         let entries: Vec<_> = candidates
             .iter()
             .map(|candidate| order::Entry {
                 uris: &candidate.route.uris,
-                unconditional: candidate.route.is_unconditional() && (alike || candidate.conditions.is_empty()),
+                unconditional: candidate.route.is_unconditional()
+                    && candidate.way.0.is_empty()
+                    && (alike || candidate.conditions.is_empty()),
             })
             .collect();
         let mut twins: BTreeMap<(&str, String, &[u8]), u32> = BTreeMap::new();
         for (position, (candidate, uris)) in candidates.iter().zip(order::places(&entries)).enumerate() {
-            let host_key = Expr::vars(&candidate.conditions).to_string();
+            let mut host_key = Expr::vars(&candidate.conditions).to_string();
+            if !candidate.way.0.is_empty() {
+                host_key += &Expr::vars(&candidate.way.0).to_string();
+            }
+            if self.alone {
+                host_key.extend(self.place.ports.iter().map(|port| format!(" {port}")));
+            }
             // Routes with the same match are told apart by their order.
             let twin = twins.entry((&candidate.host.name, host_key.clone(), &candidate.route.key)).or_default();
             *twin += 1;
@@ -175,23 +196,25 @@ impl Assembly<'_> {
             ]
             .map(<[u8]>::to_vec);
             let id = ids::id(identity.iter().map(Vec::as_slice));
-            let route = self.route(candidate, notes);
+            let route = self.route(candidate);
             let (uris, hosts) = (uris.iter().map(super::path::Uri::pattern).collect(), names.to_vec());
             out.push(ApisixRoute { id, uris, hosts, priority, ..route });
         }
     }
 
     /// A route without id, hosts, paths and priority.
-    fn route(&self, candidate: &Candidate<'_>, notes: &mut Notes) -> ApisixRoute {
-        let Candidate { route, host, conditions } = candidate;
+    fn route(&self, candidate: &Candidate<'_>) -> ApisixRoute {
+        let Candidate { route, host, conditions, way: (guard, outcome) } = candidate;
         let context = &self.place.context;
-        let action = match self.protection(route) {
-            Some(filter) => {
-                let reason = format!("the filter {filter} protects the route and is not translated");
-                notes.not_expressible("typed_per_filter_config", &reason, "its requests are answered 403");
-                forbidden()
+        let action = match outcome {
+            Outcome::Answer(status, body) => action::Action::answer(*status, body),
+            Outcome::Pass(plugins) => {
+                let mut action = route.action.clone();
+                for (name, config) in plugins {
+                    action.plugins.entry(name).or_insert_with(|| config.clone());
+                }
+                action
             }
-            None => route.action.clone(),
         };
         let ports: Vec<_> = self.place.ports.iter().map(u32::to_string).collect();
         let port = match ports.as_slice() {
@@ -199,7 +222,7 @@ impl Assembly<'_> {
             [one] => Some(Expr::is("server_port", crate::apisix::expr::Op::Eq, one.clone())),
             many => Some(Expr::is("server_port", crate::apisix::expr::Op::In, many.to_vec())),
         };
-        let all = route.conditions.iter().chain(conditions).chain(&context.conditions).chain(&port);
+        let all = route.conditions.iter().chain(guard).chain(conditions).chain(&context.conditions).chain(&port);
         let name = format!("{}/{}/{}", self.routes.name, host.name, route.name);
         let mut plugins = action.plugins;
         let (upstream_id, split) = upstreams(&action.targets);
@@ -221,25 +244,50 @@ impl Assembly<'_> {
         }
     }
 
-    /// The filter that protects a route and that there is no equal of.
-    fn protection(&self, route: &Route) -> Option<String> {
+    /// The ways of a route through its filters, each of which becomes a route of its own.
+    fn expand<'a>(&self, candidate: &Candidate<'a>, notes: &mut Notes) -> Vec<Candidate<'a>> {
+        let route = candidate.route;
+        let with = |way: Way| Candidate { way, ..Candidate::new(route, candidate.host, candidate.conditions.clone()) };
+        // What is answered for want of a route or of an equal has no filters before it.
+        if route.action.plugins.contains_key("fault-injection") {
+            return vec![with((Vec::new(), Outcome::Pass(Plugins::new())))];
+        }
+        let closed = |reason: String, notes: &mut Notes| {
+            notes.not_expressible("typed_per_filter_config", &reason, "its requests are answered 403");
+            vec![with((Vec::new(), Outcome::Answer(403, FORBIDDEN)))]
+        };
+        let mut effects = Vec::new();
+        for filter in self.filters(route) {
+            match filter {
+                Filter::Protects(name) => {
+                    return closed(format!("the filter {name} protects the route and is not translated"), notes);
+                }
+                Filter::Does(effect) if effect.by_address && !self.place.context.direct => {
+                    let reason = "APISIX chooses routes by the address of the connection, not by that of a header";
+                    return closed(reason.to_owned(), notes);
+                }
+                Filter::Does(effect) => effects.push(effect),
+                Filter::Harmless | Filter::Missed(_) | Filter::Off => {}
+            }
+        }
+        match filter::ways(&effects) {
+            Some(ways) => ways.into_iter().map(with).collect(),
+            None => closed("its filters have too many branches for APISIX".to_owned(), notes),
+        }
+    }
+
+    /// The filters of a route in their order: what the route says of each goes before what the chain says.
+    fn filters<'a>(&'a self, route: &'a Route) -> Vec<&'a Filter> {
         let Some(chain) = &self.place.context.filters else {
             // Nothing is known of the filters, so that each that the route configures may be there.
-            return route.filters.values().find_map(protects);
+            return route.filters.values().collect();
         };
-        chain.iter().find_map(|(name, verdict)| match route.filters.get(name) {
-            Some(Verdict::Off) => None,
-            Some(Verdict::Protects(kind)) => Some(kind.clone()),
-            // A filter that is switched on by the route's own configuration.
-            Some(_) | None => protects(verdict),
-        })
-    }
-}
-
-fn protects(verdict: &Verdict) -> Option<String> {
-    match verdict {
-        Verdict::Protects(name) => Some(name.clone()),
-        Verdict::Harmless | Verdict::Missed(_) | Verdict::Off => None,
+        let nearest = chain.iter().map(|(name, filter)| match route.filters.get(name) {
+            Some(own @ (Filter::Off | Filter::Protects(_) | Filter::Does(_))) => own,
+            // A filter that is switched on by the route's own configuration, or goes by the chain's.
+            Some(Filter::Harmless | Filter::Missed(_)) | None => filter,
+        });
+        nearest.collect()
     }
 }
 
@@ -251,12 +299,12 @@ fn hostless<'a>(hosts: &'a [(&'a VirtualHost, Hosts)], terminal: &'a Route) -> V
     let mut candidates = Vec::new();
     for (prefix, host) in prefixes {
         for route in host.routes.iter().chain([terminal]) {
-            candidates.push(Candidate { route, host, conditions: vec![hosts::begins_with(prefix)] });
+            candidates.push(Candidate::new(route, host, vec![hosts::begins_with(prefix)]));
         }
     }
     let any = hosts.iter().filter(|(_, hosts)| hosts.any);
     let any = any.flat_map(|(host, _)| host.routes.iter().map(move |route| (route, *host)));
-    candidates.extend(any.map(|(route, host)| Candidate { route, host, conditions: Vec::new() }));
+    candidates.extend(any.map(|(route, host)| Candidate::new(route, host, Vec::new())));
     candidates
 }
 
@@ -272,6 +320,9 @@ fn upstreams(targets: &[(Target, u32)]) -> (Option<String>, Option<Value>) {
     }
 }
 
+/// The body of what is answered 403 because a filter has no equal.
+const FORBIDDEN: &str = "this route is protected in a way that cannot be expressed\n";
+
 fn forbidden() -> action::Action {
-    action::Action::answer(403, "this route is protected in a way that cannot be expressed\n")
+    action::Action::answer(403, FORBIDDEN)
 }

@@ -199,8 +199,8 @@ fn what_cannot_be_matched_is_never_widened() {
 #[test]
 fn a15_protected_routes_fail_closed() {
     let rbac = |rules: Value| json!({"name": "rbac", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": rules}});
-    let allow =
-        json!({"action": "ALLOW", "policies": {"p": {"permissions": [{"any": true}], "principals": [{"any": true}]}}});
+    let named = json!([{"authenticated": {"principal_name": {"exact": "spiffe://a"}}}]);
+    let allow = json!({"action": "ALLOW", "policies": {"p": {"permissions": [{"any": true}], "principals": named}}});
     let off = json!({"rbac": {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true}});
     let routes = json!([
         {"name": "closed", "match": {"path": "/a"}, "route": {"cluster": "c"}},
@@ -211,7 +211,7 @@ fn a15_protected_routes_fail_closed() {
         translate(vec![mesh::listener_with("l", 80, json!({"route_config": hosts, "http_filters": [rbac(allow)]}))]);
     assert_eq!(routes[0]["plugins"]["fault-injection"]["abort"]["http_status"], 403);
     assert_eq!(routes[1]["upstream_id"], ids::upstream("c"));
-    assert!(report.entries.iter().any(|entry| entry.reason.contains("RBAC")), "{report:?}");
+    assert!(report.entries.iter().any(|entry| entry.reason.contains("certificate")), "{report:?}");
     // One that lets everything pass protects nothing.
     let none = json!({"name": "rbac", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"}});
     let (routes, ..) =

@@ -245,8 +245,12 @@ impl Translator {
         }
         let tied = self.options.ports == Ports::Auto && places.len() > 1;
         for places in places.values_mut() {
-            places.sort_by_key(|place| crate::apisix::Expr::vars(&place.context.conditions).to_string());
-            if !tied {
+            places.sort_by_key(|place| {
+                (crate::apisix::Expr::vars(&place.context.conditions).to_string(), place.ports.clone())
+            });
+            // Two listeners that differ in their filters only are never mixed up.
+            let alike = places.windows(2).any(|pair| pair[0].context.conditions == pair[1].context.conditions);
+            if !tied && !alike {
                 places.iter_mut().for_each(|place| place.ports.clear());
             }
         }

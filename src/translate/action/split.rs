@@ -55,3 +55,17 @@ pub(super) fn targets(
 fn used(weighted: &WeightedCluster) -> impl Iterator<Item = &ClusterWeight> {
     weighted.clusters.iter().filter(|entry| entry.weight.is_some_and(|weight| weight.value > 0))
 }
+
+/// What stands for all clusters that get requests, if their headers and filters are the same. With one cluster, or
+/// several that are alike, it is as good as a part of the route.
+pub(in crate::translate) fn common(weighted: &WeightedCluster) -> Option<&ClusterWeight> {
+    let first = used(weighted).next()?;
+    let alike = |entry: &ClusterWeight| {
+        entry.request_headers_to_add == first.request_headers_to_add
+            && entry.request_headers_to_remove == first.request_headers_to_remove
+            && entry.response_headers_to_add == first.response_headers_to_add
+            && entry.response_headers_to_remove == first.response_headers_to_remove
+            && entry.typed_per_filter_config == first.typed_per_filter_config
+    };
+    used(weighted).all(alike).then_some(first)
+}

@@ -6,7 +6,7 @@ use envoy_types::pb::envoy::config::listener::v3::{FilterChain, FilterChainMatch
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProxy;
 use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::tcp_proxy::ClusterSpecifier;
 
-use super::super::filters::Verdict;
+use super::super::filters::Filter;
 use super::super::report::Notes;
 
 /// Most clusters among which APISIX splits.
@@ -35,7 +35,7 @@ pub(super) fn take(
     chain: &FilterChain,
     proxy: &TcpProxy,
     port: Option<u32>,
-    guards: &BTreeMap<String, Verdict>,
+    guards: &BTreeMap<String, Filter>,
     notes: &mut Notes,
 ) -> Option<Stream> {
     let mut refuse = |field: &str, reason: &str| {

@@ -1,0 +1,178 @@
+#![expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
+
+use serde_json::{Value, json};
+
+use crate::apisix::Kind;
+use crate::testing::mesh;
+use crate::translate::{Options, Report, translate_all};
+
+fn typed(name: &str, mut config: Value) -> Value {
+    config["@type"] = json!(format!("type.googleapis.com/envoy.extensions.filters.http.{name}"));
+    config
+}
+
+/// Translates a route behind a filter, with a configuration of its own for it: the routes by priority, and the report.
+fn behind(filter: &Value, own: Option<Value>, manager: &Value) -> (Vec<Value>, Report) {
+    let own = own.map(|own| json!({"f": own})).unwrap_or_default();
+    let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "c"}, "typed_per_filter_config": own}]);
+    let hosts = json!({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]});
+    let mut fields = json!({
+        "route_config": hosts, "http_filters": [{"name": "f", "typed_config": filter}], "use_remote_address": true});
+    fields.as_object_mut().expect("an object").extend(manager.as_object().cloned().unwrap_or_default());
+    let translation = translate_all(vec![mesh::listener_with("l", 80, fields)], Options::default());
+    let routes = translation.objects.iter().filter(|object| object.key.kind == Kind::Route);
+    let mut routes: Vec<Value> = routes.map(|route| serde_json::from_slice(&route.value).expect("JSON")).collect();
+    routes.sort_by_key(|route| -route["priority"].as_i64().unwrap_or(0));
+    (routes, translation.report)
+}
+
+/// What each route does, with its conditions.
+fn ways(filter: Value, own: Option<Value>) -> Vec<(Value, Value)> {
+    let (routes, _) = behind(&filter, own, &json!({}));
+    let status = |route: &Value| route["plugins"]["fault-injection"]["abort"]["http_status"].clone();
+    routes.iter().map(|route| (route["vars"].clone(), status(route))).collect()
+}
+
+fn plugins(filter: Value, own: Option<Value>) -> Value {
+    behind(&filter, own, &json!({})).0[0]["plugins"].clone()
+}
+
+#[test]
+fn r16_r17_faults_of_a_route() {
+    let fault = |numerator: u32, denominator: &str| {
+        let share = json!({"numerator": numerator, "denominator": denominator});
+        typed(
+            "fault.v3.HTTPFault",
+            json!({
+                "abort": {"http_status": 555, "percentage": share},
+                "delay": {"fixed_delay": "0.25s", "percentage": share},
+                "headers": [{"name": "x", "string_match": {"exact": "1"}}],
+            }),
+        )
+    };
+    let empty = || typed("fault.v3.HTTPFault", json!({}));
+    for (numerator, denominator, percent) in
+        [(100, "HUNDRED", 100), (5, "HUNDRED", 5), (2500, "TEN_THOUSAND", 25), (1_000_000, "MILLION", 100)]
+    {
+        let plugin = &plugins(empty(), Some(fault(numerator, denominator)))["fault-injection"];
+        let vars = json!([[["http_x", "==", "1"]]]);
+        let abort = json!({"http_status": 555, "body": "fault filter abort", "percentage": percent, "vars": vars});
+        assert_eq!(plugin["abort"], abort);
+        assert_eq!(plugin["delay"], json!({"duration": 0.25, "percentage": percent, "vars": vars}));
+    }
+    // Less than half a percent is none, and said.
+    let (routes, report) = behind(&empty(), Some(fault(10, "TEN_THOUSAND")), &json!({}));
+    assert_eq!(routes[0]["plugins"], Value::Null);
+    assert!(report.entries.iter().any(|entry| entry.field == "fault.percentage"), "{report:?}");
+}
+
+#[test]
+fn cors_policies() {
+    let filter = || typed("cors.v3.Cors", json!({}));
+    let policy = |fields: Value| Some(typed("cors.v3.CorsPolicy", fields));
+    let any = json!({"allow_origin_string_match": [{"exact": "*"}], "allow_credentials": true, "allow_headers": "*"});
+    let cors = &plugins(filter(), policy(any))["cors"];
+    assert_eq!((&cors["allow_origins"], &cors["allow_headers"]), (&json!("**"), &json!("")));
+    let some = json!({"allow_origin_string_match": [{"exact": "http://a.b"}, {"safe_regex": {"regex": "https://.*"}}],
+        "allow_methods": "GET, PUT", "max_age": "1000"});
+    let cors = &plugins(filter(), policy(some))["cors"];
+    assert_eq!(cors["allow_origins_by_regex"], json!(["^http://a\\.b\\z", "^(?:https://.*)\\z"]));
+    assert_eq!((&cors["allow_methods"], &cors["max_age"]), (&json!("GET,PUT"), &json!(1000)));
+    assert_eq!(plugins(filter(), policy(json!({}))), Value::Null, "no origin is let");
+    assert_eq!(plugins(filter(), None), Value::Null);
+}
+
+#[test]
+fn limits_buffers_and_compression() {
+    let share = json!({"default_value": {"numerator": 100}});
+    let limit = |bucket: Value| {
+        typed(
+            "local_ratelimit.v3.LocalRateLimit",
+            json!({"stat_prefix": "s", "token_bucket": bucket,
+            "filter_enabled": share, "filter_enforced": share}),
+        )
+    };
+    let window = &plugins(limit(json!({"max_tokens": 10, "tokens_per_fill": 10, "fill_interval": "60s"})), None);
+    let count = &window["limit-count"];
+    assert_eq!(
+        (&count["count"], &count["time_window"], &count["rejected_code"]),
+        (&json!(10), &json!(60), &json!(429))
+    );
+    let leaky = &plugins(limit(json!({"max_tokens": 10, "tokens_per_fill": 1, "fill_interval": "0.5s"})), None);
+    assert_eq!((&leaky["limit-req"]["rate"], &leaky["limit-req"]["burst"]), (&json!(2.0), &json!(9)));
+    let off = typed(
+        "local_ratelimit.v3.LocalRateLimit",
+        json!({"stat_prefix": "s",
+        "token_bucket": {"max_tokens": 1, "fill_interval": "1s"}}),
+    );
+    assert_eq!(plugins(off, None), Value::Null, "enabled for no request unless it says so");
+    let buffer = || typed("buffer.v3.Buffer", json!({"max_request_bytes": 100}));
+    assert_eq!(plugins(buffer(), None)["client-control"]["max_body_size"], 100);
+    let disabled = typed("buffer.v3.BufferPerRoute", json!({"disabled": true}));
+    assert_eq!(plugins(buffer(), Some(disabled)), Value::Null);
+    let library = json!({"name": "l", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.compression.gzip.compressor.v3.Gzip"}});
+    let gzip = plugins(typed("compressor.v3.Compressor", json!({"compressor_library": library})), None);
+    assert_eq!(
+        (&gzip["gzip"]["min_length"], &gzip["gzip"]["types"][0]),
+        (&json!(30), &json!("application/javascript"))
+    );
+}
+
+#[test]
+fn rules_become_conditions_and_closed_routes() {
+    let rbac = |action: &str, principal: Value| {
+        let policies = json!({"p": {"permissions": [{"any": true}], "principals": [principal]}});
+        typed("rbac.v3.RBAC", json!({"rules": {"action": action, "policies": policies}}))
+    };
+    let network = || json!({"remote_ip": {"address_prefix": "10.0.0.0", "prefix_len": 8}});
+    let inside = json!([["remote_addr", "ipmatch", ["10.0.0.0/8"]]]);
+    let (all, none) = (Value::Null, Value::Null);
+    assert_eq!(ways(rbac("ALLOW", network()), None), [(inside.clone(), none.clone()), (all.clone(), json!(403))]);
+    assert_eq!(ways(rbac("DENY", network()), None), [(inside, json!(403)), (all.clone(), none.clone())]);
+    // What cannot be expressed allows nothing, and denies everything.
+    let unknown = || json!({"metadata": {"filter": "f", "path": [{"key": "k"}], "value": {"present_match": true}}});
+    for action in ["ALLOW", "DENY"] {
+        assert_eq!(ways(rbac(action, unknown()), None), [(all.clone(), json!(403))], "{action}");
+        let inverted = json!({"not_id": unknown()});
+        assert_eq!(ways(rbac(action, inverted), None), [(all.clone(), json!(403))], "not, {action}");
+    }
+    let off = typed("rbac.v3.RBACPerRoute", json!({}));
+    assert_eq!(ways(rbac("ALLOW", unknown()), Some(off)), [(all.clone(), none)]);
+    // An address that is taken from a header is not the one by which APISIX chooses.
+    let (routes, report) = behind(&rbac("ALLOW", network()), None, &json!({"xff_num_trusted_hops": 1}));
+    assert_eq!(routes[0]["plugins"]["fault-injection"]["abort"]["http_status"], 403);
+    assert!(report.entries.iter().any(|entry| entry.reason.contains("address of the connection")), "{report:?}");
+}
+
+#[test]
+fn keys_and_origins_are_asked_for() {
+    let keys = typed(
+        "api_key_auth.v3.ApiKeyAuth",
+        json!({
+        "credentials": [{"key": "k1", "client": "one"}], "key_sources": [{"header": "X-Key"}, {"query": "key"}]}),
+    );
+    let either = json!([["OR", ["http_x_key", "in", ["k1", "Bearer k1"]], ["arg_key", "in", ["k1"]]]]);
+    assert_eq!(ways(keys, None), [(either, Value::Null), (Value::Null, json!(401))]);
+    let share = json!({"default_value": {"numerator": 100}});
+    let csrf = typed("csrf.v3.CsrfPolicy", json!({"filter_enabled": share, "additional_origins": [{"exact": "a.b"}]}));
+    let denied = json!([
+        ["request_method", "in", ["POST", "PUT", "DELETE", "PATCH"]],
+        ["http_origin", "!", "~~", "(*UTF)^[A-Za-z]+://a\\.b\\z"],
+    ]);
+    assert_eq!(ways(csrf, None), [(denied, json!(403)), (Value::Null, Value::Null)]);
+}
+
+#[test]
+fn what_protects_without_an_equal_is_closed_and_what_is_off_is_open() {
+    for (name, config) in [
+        ("basic_auth.v3.BasicAuth", json!({"users": {"inline_string": "a:{SHA}x"}})),
+        ("oauth2.v3.OAuth2", json!({})),
+        ("ext_authz.v3.ExtAuthz", json!({"grpc_service": {"envoy_grpc": {"cluster_name": "c"}}})),
+    ] {
+        assert_eq!(ways(typed(name, config), None), [(Value::Null, json!(403))], "{name}");
+    }
+    let authz = typed("ext_authz.v3.ExtAuthz", json!({"grpc_service": {"envoy_grpc": {"cluster_name": "c"}}}));
+    let off = typed("ext_authz.v3.ExtAuthzPerRoute", json!({"disabled": true}));
+    assert_eq!(ways(authz, Some(off)), [(Value::Null, Value::Null)]);
+}
