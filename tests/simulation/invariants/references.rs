@@ -12,23 +12,26 @@ use crate::world::{Author, PREFIX, World};
 
 #[derive(Default)]
 pub struct References {
-    objects: BTreeMap<Bytes, Bytes>,
+    /// What each object refers to.
+    objects: BTreeMap<Bytes, Vec<Bytes>>,
 }
 
 impl Invariant for References {
     fn commit(&mut self, world: &World, _author: Author, commit: &Commit) -> Result<(), String> {
         for change in commit.changes.iter().filter(|change| world.keys.objects().contains(&change.key)) {
             match &change.value {
-                Some(value) => drop(self.objects.insert(change.key.clone(), value.clone())),
+                Some(value) => {
+                    let to = references(value).iter().map(|to| to.etcd_key(PREFIX)).collect();
+                    self.objects.insert(change.key.clone(), to);
+                }
                 None => drop(self.objects.remove(&change.key)),
             }
         }
         if world.habits.meddling {
             return Ok(());
         }
-        for (key, value) in &self.objects {
-            let dangling = references(value).into_iter().find(|to| !self.objects.contains_key(&to.etcd_key(PREFIX)));
-            if let Some(to) = dangling {
+        for (key, references) in &self.objects {
+            if let Some(to) = references.iter().find(|to| !self.objects.contains_key(*to)) {
                 return Err(format!("at {} {key:?} refers to {to:?}, which is not there", commit.revision));
             }
         }
