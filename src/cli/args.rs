@@ -149,7 +149,7 @@ pub(super) struct DemoArgs {
 /// What to translate.
 #[derive(Debug, ClapArgs)]
 pub(super) struct TranslateArgs {
-    /// Files and directories with Envoy resources in JSON or YAML
+    /// Files and directories with Envoy resources, or configuration dumps of Envoy or Istio, in JSON or YAML
     #[arg(required = true, value_name = "INPUT")]
     pub(super) inputs: Vec<PathBuf>,
     /// Form of the objects
@@ -158,6 +158,9 @@ pub(super) struct TranslateArgs {
     /// Key below which the objects are
     #[arg(long, default_value = "/apisix", value_name = "KEY")]
     pub(super) prefix: String,
+    /// Form of the report, which goes to the standard error output, or to the standard output with -o none
+    #[arg(long, value_enum, default_value_t = ReportForm::Text)]
+    pub(super) report: ReportForm,
     /// Exit with 1 if anything is reported that is no better than this
     #[arg(long, value_enum, value_name = "FIDELITY")]
     pub(super) fail_on: Option<FailOn>,
@@ -171,6 +174,18 @@ pub(super) enum Output {
     Yaml,
     /// etcdctl put commands
     Etcd,
+    /// An apisix.yaml for APISIX without an etcd (config_provider: yaml)
+    ApisixYaml,
+    /// No objects
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportForm {
+    /// A line an entry, for people
+    Text,
+    /// One JSON object, for machines
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -43,8 +43,17 @@ pub enum JsonError {
     Resource(#[from] DecodeError),
 }
 
+/// What is done with fields that are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// They are errors, as they are most likely misspelled.
+    Refused,
+    /// They are left out.
+    Ignored,
+}
+
 /// Reads a resource, whose type is its `@type` or else `kind`.
-pub fn read(value: Value, kind: Option<ResourceType>) -> Result<Resource, JsonError> {
+pub fn read(value: Value, kind: Option<ResourceType>, unknown: Unknown) -> Result<Resource, JsonError> {
     let Value::Object(mut fields) = value else { return Err(JsonError::NotAnObject(name_of(&value))) };
     let kind = match fields.remove("@type") {
         Some(Value::String(url)) => ResourceType::from_url(&url).ok_or(JsonError::UnknownType(url))?,
@@ -54,7 +63,7 @@ pub fn read(value: Value, kind: Option<ResourceType>) -> Result<Resource, JsonEr
     let name = kind.url().rsplit_once('/').map_or(kind.url(), |(_, name)| name);
     let descriptor = DESCRIPTORS.get_message_by_name(name).expect("the five types are among the descriptors");
     let value = known(Value::Object(fields), DEPTH)?;
-    let options = DeserializeOptions::new().deny_unknown_fields(true);
+    let options = DeserializeOptions::new().deny_unknown_fields(unknown == Unknown::Refused);
     let message = DynamicMessage::deserialize_with_options(descriptor, value, &options)
         .map_err(|error| JsonError::Field(error.to_string()))?;
     Ok(decode::decode(kind, &message.encode_to_vec())?)
@@ -127,7 +136,7 @@ mod tests {
                 },
             }]}],
         });
-        let resource = read(listener, None).expect("reads");
+        let resource = read(listener, None, Unknown::Refused).expect("reads");
         assert_eq!(references(&resource), [(ResourceType::Route, "routes".to_owned())]);
         let Resource::Listener(listener) = resource else { panic!("a listener") };
         let manager = references::connection_managers(&listener).next().expect("one");
@@ -142,7 +151,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         let check = |value: Value, kind, expected: &str| {
-            let error = read(value, kind).expect_err(expected).to_string();
+            let error = read(value, kind, Unknown::Refused).expect_err(expected).to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
         };
         let cluster = Some(ResourceType::Cluster);

@@ -3,14 +3,15 @@
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde_json::{Value, json};
 
-use crate::envoy::{Resource, ResourceType, json as proto_json};
+use crate::envoy::json::{self as proto_json, Unknown};
+use crate::envoy::{Resource, ResourceType};
 
 /// A resource from its proto3 JSON.
 ///
 /// # Panics
 /// If it is none: tests write their resources themselves.
 pub fn resource(kind: ResourceType, value: Value) -> Resource {
-    proto_json::read(value, Some(kind)).unwrap_or_else(|error| panic!("{error}"))
+    proto_json::read(value, Some(kind), Unknown::Refused).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A cluster whose endpoints come by EDS.

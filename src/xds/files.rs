@@ -4,6 +4,7 @@
 //! which Kubernetes updates a mounted `ConfigMap`. A file that cannot be read keeps its last good content.
 
 mod document;
+mod dump;
 mod scan;
 
 use std::collections::BTreeMap;

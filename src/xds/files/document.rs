@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::envoy::{Resource, ResourceType, json};
+use super::dump;
+use crate::envoy::json::{self, Unknown};
+use crate::envoy::{Resource, ResourceType};
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +32,8 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Reads the resources of a file: one, a list of them, a `DiscoveryResponse`, or several such YAML documents.
+/// Reads the resources of a file: one, a list of them, a `DiscoveryResponse`, a dump of Envoy's configuration, or
+/// several such YAML documents.
 ///
 /// All or nothing: half of a file is no state that anybody wanted.
 pub(super) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileError> {
@@ -44,13 +47,13 @@ pub(super) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileErr
     let kind = kind_of(path);
     let mut resources = Vec::new();
     let values = documents.into_iter().flat_map(resources_of);
-    for (position, value) in values.enumerate() {
+    for (position, (value, unknown)) in values.enumerate() {
         let name = ["name", "cluster_name", "clusterName"].iter().find_map(|field| value.get(field)?.as_str());
         let label = match name {
             Some(name) => format!("resource {} ({name})", position + 1),
             None => format!("resource {}", position + 1),
         };
-        resources.push(json::read(value, kind).map_err(|reason| error(Some(label), reason.to_string()))?);
+        resources.push(json::read(value, kind, unknown).map_err(|reason| error(Some(label), reason.to_string()))?);
     }
     Ok(resources)
 }
@@ -58,8 +61,19 @@ pub(super) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileErr
 /// Fields of a response beside its resources. One that has nothing else is empty.
 const OF_RESPONSE: [&str; 6] = ["version_info", "versionInfo", "type_url", "typeUrl", "nonce", "canary"];
 
-/// The resources of a document.
-fn resources_of(document: Value) -> Vec<Value> {
+/// The resources of a document, and what is done with fields that are not known.
+fn resources_of(document: Value) -> Vec<(Value, Unknown)> {
+    match document {
+        // Dumped by an Envoy that may be newer than what is known here.
+        Value::Object(fields) if dump::is_dump(&fields) => {
+            dump::resources(fields).into_iter().map(|value| (value, Unknown::Ignored)).collect()
+        }
+        written => of_written(written).into_iter().map(|value| (value, Unknown::Refused)).collect(),
+    }
+}
+
+/// The resources of a document that was written by hand or by a control plane.
+fn of_written(document: Value) -> Vec<Value> {
     match document {
         Value::Null => Vec::new(),
         Value::Array(items) => items.into_iter().map(unwrapped).collect(),
