@@ -21,7 +21,8 @@ use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
 use crate::readiness::Readiness;
 use crate::rpc::Node;
-use crate::serve::{self, Service, Stop};
+use crate::serve::tls::{Acceptor, TlsError};
+use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
 use crate::store::{Journal, MemoryOnly, Revision, Store};
 use crate::translate::Translator;
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The etcd that is published into cannot be connected to.
     #[error("--upstream: {0}")]
     Upstream(#[from] crate::publish::UpstreamError),
+    /// The certificates for the port cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -95,7 +99,9 @@ impl Server {
         let (listener, address) = bind(config.listen, "--listen")?;
         let admin = config.admin_listen.map(|address| bind(address, "--admin-listen")).transpose()?;
         let readiness = readiness(&config, restored);
-        let client_url = config.client_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let tls = config.tls.clone().map(Acceptor::open).transpose()?.map(Arc::new);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let client_url = config.client_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let stop = Stop::default();
         let connections = TaskTracker::new();
         let node = Node {
@@ -140,13 +146,15 @@ impl Server {
                 "admin port"
             });
         }
-        let serve = serve::serve(
-            listener,
-            Service::new(node.clone(), Some(metrics)),
-            config.times,
-            connections.clone(),
-            stop.clone(),
-        );
+        if let Some(tls) = tls.clone() {
+            let token = background.clone();
+            core.spawn(async move {
+                tls.follow(token).await;
+                "follower of certificates"
+            });
+        }
+        let port = Port { service: Service::new(node.clone(), Some(metrics)), times: config.times, tls };
+        let serve = serve::serve(listener, port, connections.clone(), stop.clone());
         core.spawn(async move {
             serve.await;
             "listener"

@@ -13,12 +13,14 @@
 pub mod caller;
 pub mod keeper;
 pub mod password;
+pub mod peer;
 pub mod permission;
 pub mod state;
 pub mod token;
 
 pub use caller::Caller;
 pub use keeper::{Auth, ChangeError};
+pub use peer::{Credentials, Peer};
 pub use permission::{Access, Permission};
 pub use state::{State, User};
 pub use token::SigningKey;

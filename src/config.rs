@@ -1,6 +1,7 @@
 //! Settings of a server, checked and typed.
 
 mod publish;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,6 +48,8 @@ pub struct Config {
     pub retention: Retention,
     /// When changes of the source are committed.
     pub pace: Pace,
+    /// TLS on the port for clients. Default none.
+    pub tls: Option<tls::Tls>,
     /// How connections are timed.
     pub times: Times,
     /// How Envoy's resources are translated.
@@ -83,6 +86,7 @@ impl Default for Config {
             drain: Duration::from_secs(10),
             retention: Retention::default(),
             pace: Pace::default(),
+            tls: None,
             times: Times::default(),
             translate: translate::Options::default(),
             metrics: None,

@@ -15,7 +15,9 @@ pub mod listener;
 pub mod request;
 pub mod rope;
 pub mod sniff;
+pub mod socket;
 pub mod takeover;
+pub mod tls;
 
-pub use connection::{Service, Times};
+pub use connection::{Port, Service, Times};
 pub use listener::{Stop, bind, serve};

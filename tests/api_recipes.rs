@@ -32,7 +32,7 @@ fn open(confcast: &Confcast, path: &str, body: &Value) -> Connection {
 
 /// Whether the server has said anything within a moment.
 fn is_silent(connection: &Connection) -> bool {
-    let stream = connection.stream.get_ref();
+    let stream = &connection.socket;
     stream.set_read_timeout(Some(Duration::from_millis(150))).expect("set");
     let silent = stream.peek(&mut [0]).is_err();
     stream.set_read_timeout(Some(support::PATIENCE)).expect("set");

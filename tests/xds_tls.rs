@@ -4,41 +4,13 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use support::tls::Authority;
 use support::{Confcast, until};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
-
-/// A certificate authority and what it has signed, as files.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    dir: tempfile::TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signs");
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("ca.pem"), issuer.pem()).expect("written");
-        Self { issuer, dir }
-    }
-
-    /// Certificate and key in PEM.
-    fn sign(&self, name: &str) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
-        (params.signed_by(&key, &self.issuer).expect("signs").pem(), key.serialize_pem())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("text")

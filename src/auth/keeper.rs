@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::password::Passwords;
 use super::token::{Claim, SigningKey};
-use super::{AuthError, Caller, State};
+use super::{AuthError, Caller, Credentials, State};
 use crate::store::{Revision, Store, SubmitError};
 
 /// The users, and what is needed to recognise them. Clones share everything.
@@ -56,13 +56,17 @@ impl Auth {
         self.inner.state.load_full()
     }
 
-    /// Who brings this token.
-    pub fn caller(&self, token: Option<&str>) -> Caller {
+    /// Who makes a request with these credentials. As with etcd, a token comes before the connection's certificate.
+    pub fn caller(&self, credentials: &Credentials) -> Caller {
         let state = self.inner.state.load();
         if !state.enabled {
             return Caller::Trusted;
         }
-        let Some(token) = token else { return Caller::Anonymous };
+        let Some(token) = &credentials.token else {
+            let names = credentials.names();
+            let user = names.iter().find(|name| state.users.contains_key(*name)).or(names.first());
+            return user.map_or(Caller::Anonymous, |user| Caller::User(user.clone(), Arc::clone(&state)));
+        };
         // Clients of etcd send the bare token; some put the word for its kind before it.
         let token = token.strip_prefix("Bearer ").unwrap_or(token);
         let claim = self.inner.key.read(token, now()).filter(|claim| {

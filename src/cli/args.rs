@@ -1,10 +1,13 @@
 //! Flags, as they are given.
 
 pub(super) mod publish;
+mod tls;
 
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(super) use tls::TlsArgs;
 
 /// Broadcasts API-gateway configuration to thousands of Apache APISIX instances through the etcd v3 API.
 #[derive(Debug, Parser)]
@@ -130,6 +133,8 @@ pub(super) struct ServeArgs {
     pub(super) listener_ports: Option<String>,
     #[command(flatten)]
     pub(super) publish: publish::PublishArgs,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 }
 
 /// Settings of the demo.

@@ -1,6 +1,7 @@
 //! Settings, put together of flags, environment and file, and checked.
 
 mod publish;
+mod tls;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::ServeArgs;
+use super::args::{ServeArgs, TlsArgs};
 use crate::config::{Config, Prefix, Source};
 use crate::translate::Ports;
 use crate::xds::config::{Node, Protocol, Tls, XdsConfig};
@@ -68,6 +69,15 @@ struct File {
     publish_foreign: Option<String>,
     publish_max_operations: Option<usize>,
     publish_max_bytes: Option<usize>,
+    #[serde(default)]
+    tls_cert: Vec<PathBuf>,
+    #[serde(default)]
+    tls_key: Vec<PathBuf>,
+    #[serde(default)]
+    tls_optional: bool,
+    client_ca: Option<PathBuf>,
+    client_cert: Option<String>,
+    client_cert_name: Option<String>,
 }
 
 /// Checks the settings of a server.
@@ -103,6 +113,14 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         client_url: args.client_url.or(file.client_url),
         source: source(args.source.or(file.source).as_deref(), merged)?,
         data_dir: args.data_dir.or(file.data_dir),
+        tls: tls::resolve(TlsArgs {
+            tls_cert: several(args.tls.tls_cert, file.tls_cert),
+            tls_key: several(args.tls.tls_key, file.tls_key),
+            tls_optional: args.tls.tls_optional || file.tls_optional,
+            client_ca: args.tls.client_ca.or(file.client_ca),
+            client_cert: args.tls.client_cert.or(file.client_cert),
+            client_cert_name: args.tls.client_cert_name.or(file.client_cert_name),
+        })?,
         ..default
     };
     if let Some(prefix) = args.prefix.or(file.prefix) {

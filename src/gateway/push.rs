@@ -6,8 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::Buf;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -15,6 +14,7 @@ use super::answer;
 use crate::rpc::{EtcdError, Node};
 use crate::serve::body::AppBody;
 use crate::serve::rope::Rope;
+use crate::serve::socket::Socket;
 use crate::watch::Session;
 use crate::wire::Identity;
 use crate::wire::chunk::Chunk;
@@ -63,18 +63,24 @@ impl Push {
     }
 
     /// Writes until the client leaves or the server stops.
-    pub(super) async fn run(mut self, mut socket: TcpStream) {
+    pub(super) async fn run(mut self, mut socket: Socket) {
         // An error of the socket is an end like any other.
         let _ = std::future::poll_fn(|cx| self.poll(&mut socket, cx)).await;
     }
 
-    fn poll(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.pending.is_empty() {
                 if let Poll::Ready(written) = self.poll_write(socket, cx) {
                     written?;
                     continue;
                 }
+                return self.poll_left(socket, cx);
+            }
+            if let Poll::Ready(sent) = Pin::new(&mut *socket).poll_flush(cx) {
+                sent?;
+            } else {
+                // Nothing is made for a client that does not read.
                 return self.poll_left(socket, cx);
             }
             if self.ended {
@@ -111,7 +117,7 @@ impl Push {
         }
     }
 
-    fn poll_write(&mut self, socket: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = Pin::new(socket);
         let count = if self.pending.chunk().len() == self.pending.len() {
             ready!(socket.poll_write(cx, self.pending.chunk()))?
@@ -128,15 +134,15 @@ impl Push {
     }
 
     /// Ready when the client has left.
-    fn poll_left(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_left(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.talkative {
-            ready!(socket.poll_read_ready(cx))?;
-            match socket.try_read(&mut [0]) {
-                Ok(0) => return Poll::Ready(Ok(())),
-                Ok(_) => self.talkative = true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let mut byte = [0];
+            let mut read = ReadBuf::new(&mut byte);
+            ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
             }
+            self.talkative = true;
         }
         Poll::Pending
     }

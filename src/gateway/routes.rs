@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::probes::Metrics;
 use super::{answer, json, path, probes, streams, watch};
-use crate::auth::Caller;
+use crate::auth::{Caller, Credentials};
 use crate::pb::etcdserverpb::RangeRequest;
 use crate::rpc::node::MAX_MESSAGE;
 use crate::rpc::range::Form;
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Gateway {
 /// A request of the API, and what came with it in headers.
 pub(super) struct Call {
     pub(super) node: Node,
-    pub(super) token: Option<String>,
+    pub(super) credentials: Credentials,
     /// When the client gives up, by its own word.
     pub(super) deadline: Option<Instant>,
     pub(super) request: Request<RequestBody>,
@@ -49,7 +49,7 @@ type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 impl Call {
     pub(super) fn caller(&self) -> Caller {
-        self.node.auth.caller(self.token.as_deref())
+        self.node.auth.caller(&self.credentials)
     }
 }
 
@@ -84,8 +84,9 @@ impl Gateway {
 
     async fn run(&self, handler: Handler, request: Request<RequestBody>) -> Answer {
         let token = token(request.headers()).map(str::to_owned);
+        let credentials = Credentials { token, peer: request.extensions().get().cloned() };
         let deadline = timeout(request.headers())?.and_then(|timeout| Instant::now().checked_add(timeout));
-        let answer = handler(Call { node: self.node.clone(), token, deadline, request });
+        let answer = handler(Call { node: self.node.clone(), credentials, deadline, request });
         match deadline {
             None => answer.await,
             Some(deadline) if deadline <= Instant::now() => Err(EtcdError::deadline()),

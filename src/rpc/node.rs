@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use super::range_cache::RangeCache;
 use super::status::EtcdError;
-use crate::auth::{Auth, Caller};
+use crate::auth::{Auth, Caller, Credentials};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
@@ -58,7 +58,7 @@ pub struct Node {
 impl Node {
     /// Who makes a gRPC request.
     pub(super) fn caller<T>(&self, request: &tonic::Request<T>) -> Caller {
-        self.auth.caller(token(request.metadata().as_ref()))
+        self.auth.caller(&credentials(request.metadata().as_ref(), request.extensions()))
     }
 
     /// The state to answer a read from.
@@ -94,8 +94,9 @@ impl Node {
     }
 }
 
-/// The token that a gRPC request brings, under either of the names that clients use.
-pub fn token(headers: &http::HeaderMap) -> Option<&str> {
+/// What a gRPC request brings along. The token may be under either of the names that clients use.
+pub fn credentials(headers: &http::HeaderMap, extensions: &http::Extensions) -> Credentials {
     let value = headers.get("token").or_else(|| headers.get(http::header::AUTHORIZATION));
-    value.and_then(|value| value.to_str().ok()).filter(|token| !token.is_empty())
+    let token = value.and_then(|value| value.to_str().ok()).filter(|token| !token.is_empty());
+    Credentials { token: token.map(str::to_owned), peer: extensions.get().cloned() }
 }

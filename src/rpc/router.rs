@@ -7,7 +7,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 
-use super::node::{MAX_MESSAGE, Node, token};
+use super::node::{MAX_MESSAGE, Node, credentials};
 use super::range::Form;
 use super::status::EtcdError;
 use super::watch;
@@ -73,7 +73,7 @@ impl Router {
     }
 
     async fn range(&self, request: Request<RequestBody>) -> Result<Response<AppBody>, EtcdError> {
-        let caller = self.node.auth.caller(token(request.headers()));
+        let caller = self.node.auth.caller(&credentials(request.headers(), request.extensions()));
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
         let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
         let mut messages = Messages::new(MAX_MESSAGE);

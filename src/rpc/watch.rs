@@ -9,9 +9,9 @@ use http_body::{Body, Frame};
 use prost::Message as _;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::node::{MAX_MESSAGE, Node, token};
+use super::node::{MAX_MESSAGE, Node, credentials};
 use super::status::EtcdError;
-use crate::auth::Auth;
+use crate::auth::{Auth, Credentials};
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
@@ -32,7 +32,7 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     }
     grpc::answer(AppBody::stream(WatchBody {
         messages: Messages::new(MAX_MESSAGE),
-        watching: Watching::new(node, token(request.headers()).map(str::to_owned)),
+        watching: Watching::new(node, credentials(request.headers(), request.extensions())),
         requests: Some(request.into_body()),
         identity: node.identity,
         stopping: Box::pin(node.stopping.clone().cancelled_owned()),
@@ -51,13 +51,13 @@ pub struct Watching {
     /// The stream.
     pub session: Session,
     auth: Auth,
-    token: Option<String>,
+    credentials: Credentials,
 }
 
 impl Watching {
     /// A stream without watchers.
-    pub fn new(node: &Node, token: Option<String>) -> Self {
-        Self { session: node.hub.session(), auth: node.auth.clone(), token }
+    pub fn new(node: &Node, credentials: Credentials) -> Self {
+        Self { session: node.hub.session(), auth: node.auth.clone(), credentials }
     }
 
     /// Does what a request asks for.
@@ -86,7 +86,7 @@ impl Watching {
             fragment: create.fragment,
         };
         // The range as it will be watched, and the user as it is now.
-        match self.auth.caller(self.token.as_deref()).may_read(&create.range()) {
+        match self.auth.caller(&self.credentials).may_read(&create.range()) {
             Ok(()) => self.session.create(&create),
             Err(_) => self.session.refuse(DENIED),
         }

@@ -5,15 +5,14 @@
 //! buffer is full.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use crossbeam::queue::ArrayQueue;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use super::socket::Socket;
 
 /// Bytes that are gathered.
 const SIZE: usize = 64 << 10;
@@ -24,50 +23,55 @@ static SPARE: LazyLock<ArrayQueue<Vec<u8>>> = LazyLock::new(|| ArrayQueue::new(6
 
 /// A socket whose writes are gathered until [`Flush::poll`].
 #[derive(Debug)]
-pub(super) struct Coalesce(Arc<Shared>);
+pub(super) struct Coalesce(Shared);
 
 /// The other end of a [`Coalesce`].
 #[derive(Debug)]
-pub(super) struct Flush(Arc<Shared>);
+pub(super) struct Flush(Shared);
+
+/// Only ever locked by the connection's own task.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<Gathering>>);
 
 #[derive(Debug)]
-struct Shared {
-    stream: TcpStream,
-    /// Only ever locked by the connection's own task.
-    gathered: Mutex<Gathered>,
-}
-
-#[derive(Debug, Default)]
-struct Gathered {
+struct Gathering {
+    socket: Socket,
     bytes: Vec<u8>,
     /// How much of them is written.
     written: usize,
 }
 
 /// Both ends.
-pub(super) fn coalesce(stream: TcpStream) -> (Coalesce, Flush) {
-    let shared = Arc::new(Shared { stream, gathered: Mutex::default() });
+pub(super) fn coalesce(socket: Socket) -> (Coalesce, Flush) {
+    let shared = Shared(Arc::new(Mutex::new(Gathering { socket, bytes: Vec::new(), written: 0 })));
     (Coalesce(shared.clone()), Flush(shared))
 }
 
-impl Flush {
-    /// Writes what was gathered. Ready when all of it is written; otherwise `cx` is woken when there is room.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write_out(&mut self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner), cx)
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Gathering> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shared {
-    fn poll_write_out(&self, gathered: &mut Gathered, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while gathered.written < gathered.bytes.len() {
-            match self.stream.try_write(&gathered.bytes[gathered.written..]) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => gathered.written += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_write_ready(cx))?,
-                Err(error) => return Poll::Ready(Err(error)),
+impl Flush {
+    /// Writes what was gathered. Ready when all of it is sent; otherwise `cx` is woken when there is room.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gathering = self.0.lock();
+        ready!(gathering.poll_write_out(cx))?;
+        Pin::new(&mut gathering.socket).poll_flush(cx)
+    }
+}
+
+impl Gathering {
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.written < self.bytes.len() {
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.bytes[self.written..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
             }
         }
-        let mut buffer = std::mem::take(gathered).bytes;
+        self.written = 0;
+        let mut buffer = std::mem::take(&mut self.bytes);
         if buffer.capacity() > 0 {
             buffer.clear();
             // If there are enough of them, this one is freed.
@@ -87,18 +91,18 @@ impl AsyncWrite for Coalesce {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let mut gathered = self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        if gathered.bytes.len() >= SIZE {
-            ready!(self.0.poll_write_out(&mut gathered, cx))?;
+        let mut gathering = self.0.lock();
+        if gathering.bytes.len() >= SIZE {
+            ready!(gathering.poll_write_out(cx))?;
         }
-        if gathered.bytes.capacity() == 0 {
-            gathered.bytes = SPARE.pop().unwrap_or_else(|| Vec::with_capacity(SIZE));
+        if gathering.bytes.capacity() == 0 {
+            gathering.bytes = SPARE.pop().unwrap_or_else(|| Vec::with_capacity(SIZE));
         }
         let mut count = 0;
         for slice in slices {
-            let room = SIZE - gathered.bytes.len();
+            let room = SIZE - gathering.bytes.len();
             let taken = &slice[..slice.len().min(room)];
-            gathered.bytes.extend_from_slice(taken);
+            gathering.bytes.extend_from_slice(taken);
             count += taken.len();
             if taken.len() < slice.len() {
                 break;
@@ -117,25 +121,15 @@ impl AsyncWrite for Coalesce {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.0.poll_write_out(&mut self.0.gathered.lock().unwrap_or_else(PoisonError::into_inner), cx))?;
+        let mut gathering = self.0.lock();
+        ready!(gathering.poll_write_out(cx))?;
         // A connection that the client has closed is closed.
-        let _ = SockRef::from(&self.0.stream).shutdown(Shutdown::Write);
-        Poll::Ready(Ok(()))
+        Pin::new(&mut gathering.socket).poll_shutdown(cx).map(|_| Ok(()))
     }
 }
 
 impl AsyncRead for Coalesce {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.0.stream.poll_read_ready(cx))?;
-            match self.0.stream.try_read(buf.initialize_unfilled()) {
-                Ok(count) => {
-                    buf.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Pin::new(&mut self.0.lock().socket).poll_read(cx, buf)
     }
 }

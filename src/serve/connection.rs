@@ -1,7 +1,10 @@
 //! One connection.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -13,9 +16,12 @@ use tokio_util::task::TaskTracker;
 
 use super::body::AppBody;
 use super::request::RequestBody;
-use super::sniff::{Protocol, sniff};
+use super::sniff::{Protocol, is_tls, sniff};
+use super::socket::Socket;
 use super::takeover::Task;
+use super::tls::Acceptor;
 use super::{http1, http2};
+use crate::auth::Peer;
 use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::{self, Router};
@@ -61,22 +67,33 @@ impl Service {
         Self { router: Router::new(node.clone()), gateway: Gateway::new(node, metrics) }
     }
 
-    /// Answers a request, whatever its protocol.
-    pub(super) async fn call(self, request: Request<RequestBody>) -> Result<Response<AppBody>, Infallible> {
+    async fn call(self, request: Request<RequestBody>) -> Response<AppBody> {
         // gRPC needs HTTP/2; over HTTP/1.1 the gateway does not look at the type of what it gets.
-        Ok(if is_grpc(&request) { self.router.call(request).await } else { self.gateway.call(request).await })
+        if is_grpc(&request) { self.router.call(request).await } else { self.gateway.call(request).await }
+    }
+}
+
+/// The service as one client has it. What it brought to the connection goes with each of its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    service: Service,
+    peer: Arc<Peer>,
+}
+
+impl Client {
+    /// Answers a request, whatever its protocol.
+    pub(super) async fn call(self, mut request: Request<RequestBody>) -> Result<Response<AppBody>, Infallible> {
+        request.extensions_mut().insert(self.peer);
+        Ok(self.service.call(request).await)
     }
 
     /// Begins to answer a request of HTTP/2.
-    pub(super) fn start(&self, request: Request<RequestBody>) -> Reply {
+    pub(super) fn start(&self, mut request: Request<RequestBody>) -> Reply {
+        request.extensions_mut().insert(self.peer.clone());
         if is_grpc(&request) && request.uri().path() == router::WATCH {
-            return Reply::Now(self.router.watch(request));
+            return Reply::Now(self.service.router.watch(request));
         }
-        let service = self.clone();
-        Reply::Later(Box::pin(async move {
-            let Ok(response) = service.call(request).await;
-            response
-        }))
+        Reply::Later(Box::pin(self.service.clone().call(request)))
     }
 }
 
@@ -85,28 +102,73 @@ fn is_grpc(request: &Request<RequestBody>) -> bool {
     request.version() == Version::HTTP_2 && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
+/// How the port treats every connection.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// What answers.
+    pub service: Service,
+    /// How long things may take.
+    pub times: Times,
+    /// TLS; none for clear text.
+    pub tls: Option<Arc<Acceptor>>,
+}
+
+/// What a client in clear text reads on a port of TLS, instead of a connection that breaks.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
+    connection: close\r\n\r\nthis port speaks TLS: use https instead of http\n";
+
 /// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered. Returns
 /// what goes on with a connection that is no longer one of HTTP requests.
 pub(super) async fn run(
     stream: TcpStream,
-    service: Service,
-    times: Times,
+    address: IpAddr,
+    port: Port,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> Option<Task> {
-    let sniffed = tokio::select! {
+    let opened = tokio::select! {
         () = stop.cancelled() => return None,
-        sniffed = sniff(&stream, Instant::now() + times.first_bytes) => sniffed,
+        opened = open(stream, address, &port) => opened,
     };
-    match sniffed {
-        Ok(Some(Protocol::Http1)) => http1::run(stream, service, times, stop).await,
-        Ok(Some(Protocol::Http2)) => {
+    let (socket, protocol, peer) = match opened {
+        Ok(opened) => opened?,
+        Err(error) => {
+            tracing::debug!(%error, client = %address, "connection ended before its first request");
+            return None;
+        }
+    };
+    let client = Client { service: port.service, peer: Arc::new(peer) };
+    match protocol {
+        Protocol::Http1 => http1::run(socket, client, port.times, stop).await,
+        Protocol::Http2 => {
             // Boxed, as it is larger than the other.
-            if let Err(error) = Box::pin(http2::run(stream, service, times, stop, tasks)).await {
+            if let Err(error) = Box::pin(http2::run(socket, client, port.times, stop, tasks)).await {
                 tracing::debug!(%error, "connection ended");
             }
             None
         }
-        Ok(None) | Err(_) => None,
     }
+}
+
+/// Finds out what the client speaks, and who it is. None if it says too little in the time for it, or leaves.
+async fn open(stream: TcpStream, address: IpAddr, port: &Port) -> io::Result<Option<(Socket, Protocol, Peer)>> {
+    let deadline = Instant::now() + port.times.first_bytes;
+    let mut peer = Peer { address, names: Vec::new() };
+    let mut socket = match &port.tls {
+        None => Socket::Plain(stream),
+        Some(tls) => match is_tls(&stream, deadline).await? {
+            None => return Ok(None),
+            Some(true) => {
+                let (socket, names) = tls.accept(stream, deadline).await?;
+                peer.names = names;
+                socket
+            }
+            Some(false) if tls.allows_clear_text() => Socket::Plain(stream),
+            Some(false) => {
+                stream.try_write(NOT_TLS)?;
+                return Ok(None);
+            }
+        },
+    };
+    Ok(sniff(&mut socket, deadline).await?.map(|protocol| (socket, protocol, peer)))
 }

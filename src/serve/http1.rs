@@ -9,15 +9,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Service, Times};
+use super::connection::{Client, Times};
 use super::request::RequestBody;
+use super::socket::Socket;
 use super::takeover::{Takeover, Task};
 
 /// Serves a connection until it ends, or until a handler takes it over: then returns what goes on with it.
-pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop: CancellationToken) -> Option<Task> {
+pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: CancellationToken) -> Option<Task> {
     let takeover = Takeover::default();
     let offered = takeover.clone();
     let respond = service_fn(move |mut request: Request<Incoming>| {
@@ -25,11 +25,11 @@ pub(super) async fn run(stream: TcpStream, service: Service, times: Times, stop:
         if request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(offered.clone());
         }
-        service.clone().call(request.map(RequestBody::Http1))
+        client.clone().call(request.map(RequestBody::Http1))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
-    let mut connection = http.serve_connection(TokioIo::new(stream), respond);
+    let mut connection = http.serve_connection(TokioIo::new(socket), respond);
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut stopping = false;
     let make = poll_fn(|cx| {

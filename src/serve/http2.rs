@@ -13,16 +13,16 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
-use tokio::net::TcpStream;
 use tokio::time::{Duration, Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::coalesce::{Coalesce, Flush, coalesce};
-use super::connection::{Reply, Service, Times};
+use super::connection::{Client, Reply, Times};
 use super::exchange::{self, Exchange};
 use super::request::RequestBody;
 use super::rope::Rope;
+use super::socket::Socket;
 
 /// Streams on one connection: as good as unlimited, as etcd's default is.
 const MAX_STREAMS: u32 = 1 << 20;
@@ -35,13 +35,13 @@ const PONG: Duration = Duration::from_secs(20);
 
 /// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered.
 pub(super) async fn run(
-    stream: TcpStream,
-    service: Service,
+    socket: Socket,
+    client: Client,
     times: Times,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> io::Result<()> {
-    let (io, flush) = coalesce(stream);
+    let (io, flush) = coalesce(socket);
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)
@@ -58,7 +58,7 @@ pub(super) async fn run(
     let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
     let mut connection = connection.map_err(io::Error::other)?;
     let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times.ping));
-    let mut driver = Driver { connection, flush, service, tasks, watches: FuturesUnordered::new(), ping };
+    let mut driver = Driver { connection, flush, client, tasks, watches: FuturesUnordered::new(), ping };
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut stopping = false;
     poll_fn(|cx| {
@@ -74,7 +74,7 @@ pub(super) async fn run(
 struct Driver {
     connection: Connection<Coalesce, Rope>,
     flush: Flush,
-    service: Service,
+    client: Client,
     tasks: TaskTracker,
     /// What is sent by this task.
     watches: FuturesUnordered<Exchange>,
@@ -105,7 +105,7 @@ impl Driver {
     fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Rope>) {
         let (head, body) = request.into_parts();
         let body = RequestBody::http2(body, &head.headers);
-        match self.service.start(Request::from_parts(head, body)) {
+        match self.client.start(Request::from_parts(head, body)) {
             Reply::Now(response) => self.watches.extend(exchange::begin(response, &mut respond)),
             Reply::Later(response) => {
                 self.tasks.spawn(async move {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Service, Times};
+use super::connection::{self, Port};
 
 /// Connections that the kernel holds for us: a fleet that reconnects comes all at once.
 const BACKLOG: i32 = 4096;
@@ -39,20 +39,20 @@ pub struct Stop {
 }
 
 /// Accepts connections until it is stopped, and runs each as a task of `tasks`.
-pub async fn serve(listener: TcpListener, service: Service, times: Times, tasks: TaskTracker, stop: Stop) {
+pub async fn serve(listener: TcpListener, port: Port, tasks: TaskTracker, stop: Stop) {
     loop {
         let accepted = tokio::select! {
             () = stop.accepting.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, client)) => {
                 if let Err(error) = prepare(&stream) {
                     tracing::debug!(%error, "connection ended before it began");
                     continue;
                 }
                 metrics::counter!(crate::telemetry::serve::CONNECTIONS).increment(1);
-                let run = connection::run(stream, service.clone(), times, stop.requests.clone(), tasks.clone());
+                let run = connection::run(stream, client.ip(), port.clone(), stop.requests.clone(), tasks.clone());
                 let (end, again) = (stop.connections.clone(), tasks.clone());
                 tasks.spawn(async move {
                     if let Some(Some(rest)) = end.run_until_cancelled(run).await {

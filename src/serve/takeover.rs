@@ -8,13 +8,13 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::TcpStream;
+use super::socket::Socket;
 
 /// What goes on with a connection after it was taken over, until the connection ends.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Makes the task.
-type Make = Box<dyn FnOnce(TcpStream) -> Task + Send>;
+type Make = Box<dyn FnOnce(Socket) -> Task + Send>;
 
 /// Where a handler says that it takes the connection over. In the extensions of every request that could be its
 /// connection's last.
@@ -31,7 +31,7 @@ impl Takeover {
     /// Takes the connection over: `make` gets the socket, on which nothing has been answered yet.
     ///
     /// Never returns. The caller must have read the whole request.
-    pub async fn take(self, make: impl FnOnce(TcpStream) -> Task + Send + 'static) -> std::convert::Infallible {
+    pub async fn take(self, make: impl FnOnce(Socket) -> Task + Send + 'static) -> std::convert::Infallible {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(make));
         // The connection looks here after it has polled the handler, and then drops it.
         std::future::pending().await

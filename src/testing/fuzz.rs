@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Auth, Caller};
+use crate::auth::{Auth, Caller, Credentials};
 use crate::gateway::json;
 use crate::pb::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest, WatchRequest,
@@ -101,7 +101,7 @@ pub fn grpc_requests(data: &[u8]) {
     messages.feed(data);
     SERVER.with(|cell| {
         let server = cell.get_or_init(server);
-        let mut watching = Watching::new(&server.node, None);
+        let mut watching = Watching::new(&server.node, Credentials::default());
         while let Ok(Some(message)) = messages.take() {
             let Some((kind, body)) = message.split_first() else { continue };
             server.runtime.block_on(server.call(*kind, body, &mut watching));

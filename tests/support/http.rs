@@ -31,9 +31,16 @@ impl Answer {
     }
 }
 
+/// What a connection runs over.
+pub trait Wire: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Wire for T {}
+
 /// A connection.
 pub struct Connection {
-    pub stream: BufReader<TcpStream>,
+    pub stream: BufReader<Box<dyn Wire>>,
+    /// The socket below.
+    pub socket: TcpStream,
 }
 
 impl Connection {
@@ -41,7 +48,12 @@ impl Connection {
         let stream = TcpStream::connect(address).expect("connects");
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         stream.set_nodelay(true).expect("set");
-        Self { stream: BufReader::new(stream) }
+        let socket = stream.try_clone().expect("a second handle");
+        Self::over(Box::new(stream), socket)
+    }
+
+    pub fn over(wire: Box<dyn Wire>, socket: TcpStream) -> Self {
+        Self { stream: BufReader::new(wire), socket }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
@@ -55,7 +67,7 @@ impl Connection {
 
     /// Waits no longer than this from now on.
     pub fn patience(&mut self, patience: std::time::Duration) {
-        self.stream.get_ref().set_read_timeout(Some(patience)).expect("set");
+        self.socket.set_read_timeout(Some(patience)).expect("set");
     }
 
     /// Bytes of a body.
@@ -178,7 +190,11 @@ pub struct Watch {
 impl Watch {
     /// Opens it, and reads that it is created.
     pub fn open(address: SocketAddr, key: &str, end: &str, start_revision: i64) -> Self {
-        let mut connection = Connection::open(address);
+        Self::over(Connection::open(address), key, end, start_revision)
+    }
+
+    /// As [`open`](Self::open), on a connection that there is.
+    pub fn over(mut connection: Connection, key: &str, end: &str, start_revision: i64) -> Self {
         let create = json!({"key": b64(key), "range_end": b64(end), "start_revision": start_revision});
         connection.post("/v3/watch", &json!({"create_request": create}).to_string());
         let (status, _) = connection.head();

@@ -4,6 +4,7 @@
 pub mod envoy;
 pub mod etcd;
 pub mod http;
+pub mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
