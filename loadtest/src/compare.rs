@@ -17,7 +17,7 @@ use crate::{html, report};
 fn targets(args: &CompareArgs) -> Vec<(String, Kind)> {
     let named = |path: &Path| path.display().to_string();
     let mut targets = Vec::new();
-    if args.scenario.is_for_all() {
+    if args.scenario.is_for_all() && args.scenario.suits_the_floor() {
         targets.push(("raw broadcaster".to_owned(), Kind::Raw { coalesce: false }));
         if args.protocol == Protocol::Grpc {
             targets.push(("raw, coalescing".to_owned(), Kind::Raw { coalesce: true }));

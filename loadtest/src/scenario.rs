@@ -88,6 +88,11 @@ impl Scenario {
         }
     }
 
+    /// Whether the raw broadcaster can take part: it queues without a bound for whoever does not read.
+    pub(crate) fn suits_the_floor(&self) -> bool {
+        !matches!(self, Self::Stall(_) | Self::Fleet(_))
+    }
+
     /// Whether servers other than confcast can take part.
     pub(crate) fn is_for_all(&self) -> bool {
         !matches!(self, Self::Xds(_))

@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod generate;
+mod perf;
 mod run;
 mod tools;
 mod verify;
@@ -38,6 +39,14 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Measure against etcd and a raw broadcaster, and fill docs/performance.md; needs a quiet machine and 20 minutes
+    Perf {
+        /// Small sizes, to see that everything works; docs/ stays as it is
+        #[arg(long)]
+        trial: bool,
+        /// Only these comparisons
+        only: Vec<String>,
+    },
     /// Format the code and apply what the linter knows how to mend
     Fix,
     /// Generate what is committed and made from something else: src/pb, src/envoy's descriptors, docs/metrics.md, docs/configuration.md
@@ -53,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test { args } => verify::test(&args),
         Task::Verify => verify::verify(),
         Task::Fuzz { target, seconds } => fuzz::run_target(&target, seconds),
+        Task::Perf { trial, only } => perf::perf(trial, &only),
         Task::Fix => verify::fix(),
         Task::Gen { check } => generate::generate(check),
     };
