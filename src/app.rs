@@ -26,6 +26,7 @@ use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
 use crate::store::{Journal, MemoryOnly, Revision, Store};
 use crate::translate::Translator;
+use crate::upstream::{Upstream, mirror};
 use crate::view::{Sink, Status, View};
 use crate::watch::Hub;
 use crate::wire::Identity;
@@ -72,12 +73,15 @@ pub enum StartError {
     /// The data directory could not be used.
     #[error(transparent)]
     DataDir(#[from] OpenError),
+    /// The etcd to be mirrored cannot be reached with these settings.
+    #[error(transparent)]
+    Upstream(#[from] crate::upstream::ClientError),
     /// The users in the data directory cannot be read, which must not leave everything open.
     #[error("the users in the data directory cannot be read: {0}")]
     Users(#[source] serde_json::Error),
     /// The etcd that is published into cannot be connected to.
     #[error("--upstream: {0}")]
-    Upstream(#[from] crate::publish::UpstreamError),
+    Publish(#[from] crate::publish::UpstreamError),
     /// The certificates for the port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -101,6 +105,11 @@ impl Server {
         let readiness = readiness(&config, restored);
         let tls = config.tls.clone().map(Acceptor::open).transpose()?.map(Arc::new);
         let scheme = if tls.is_some() { "https" } else { "http" };
+        let upstream = mirrored(&config, &store)?;
+        let identity = match &upstream {
+            Some(upstream) => mirror::identity(upstream, identity).await,
+            None => identity,
+        };
         let client_url = config.client_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let stop = Stop::default();
         let connections = TaskTracker::new();
@@ -114,6 +123,7 @@ impl Server {
             stopping: CancellationToken::new(),
             gateway_keepalive: config.gateway_keepalive,
             ranges: Arc::default(),
+            upstream: upstream.clone(),
             tasks: connections.clone(),
             client_url: client_url.into(),
         };
@@ -127,6 +137,13 @@ impl Server {
         });
         core.spawn(expire_leases(node.store.clone(), background.clone()));
 
+        if let Some(upstream) = upstream {
+            let follow = mirror::run(upstream, node.store.clone(), node.readiness.clone(), background.clone());
+            core.spawn(async move {
+                follow.await;
+                "mirror"
+            });
+        }
         let (view, published) = match &config.publish {
             None => (start_source(&config, &node, &background, &mut core), None),
             Some(to) => {
@@ -254,7 +271,9 @@ async fn open_store(config: Config) -> Result<(Config, Opened), StartError> {
 fn read_store(config: &Config) -> Result<Opened, StartError> {
     // The clock is asked once, for a history that continues none.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let first = Revision::from_wall_clock(now);
+    let mirrors = config.mirrored().is_some();
+    // A mirror has its etcd's revisions, and none before it has seen them.
+    let first = if mirrors { Revision::ZERO } else { Revision::from_wall_clock(now) };
     let mut random = rand::rng();
     let fresh = Identity {
         cluster_id: random.random_range(1..=u64::MAX),
@@ -277,8 +296,9 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
         None => SigningKey::random(),
     };
     let auth = Auth::new(users, key, config.auth_token_lifetime);
+    let of_source = |record: &crate::store::Record| record.origin == crate::store::Origin::Source;
     let has_configuration =
-        !is_new && restored.records.iter().any(|record| record.origin == crate::store::Origin::Source);
+        !is_new && if mirrors { restored.revision > Revision::ZERO } else { restored.records.iter().any(of_source) };
     let (revision, keys) = (restored.revision, restored.records.len());
     let store = Store::open(restored, config.retention, journal).map_err(StartError::Thread)?;
     if !is_new {
@@ -287,16 +307,23 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
     Ok(Opened { store, identity, auth, restored: has_configuration })
 }
 
+/// The etcd that is mirrored, if one is.
+fn mirrored(config: &Config, store: &Store) -> Result<Option<Upstream>, StartError> {
+    let Some(config) = config.mirrored() else { return Ok(None) };
+    let client = crate::upstream::Client::new(config)?;
+    Ok(Some(Upstream::new(client, store.clone(), config.when_away, config.open_reads)))
+}
+
 /// Ready at once if there is nothing to wait for, or something to serve until then.
 fn readiness(config: &Config, restored: bool) -> Readiness {
-    if let Some(publish) = &config.publish {
-        // What it has to serve would have revisions of its own, which clients must not mix with the etcd's.
-        let etcd = publish.upstream.endpoints.join(", ");
-        return Readiness::waiting_for(format!("nobody to read here: clients are to use {etcd}, where it publishes,"));
-    }
     match &config.source {
-        Source::None => Readiness::ready(),
         _ if restored => Readiness::ready(),
+        // One that publishes serves what the etcd has, whose revisions clients know.
+        _ if config.mirrored().is_some() => {
+            let endpoints = config.mirrored().map(|etcd| etcd.endpoints.join(", ")).unwrap_or_default();
+            Readiness::waiting_for(format!("the etcd at {endpoints}"))
+        }
+        Source::None | Source::Etcd(_) => Readiness::ready(),
         Source::Xds(xds) => Readiness::waiting_for(format!("the control plane at {}", xds.servers.join(", "))),
         Source::XdsFiles(files) => {
             let paths: Vec<_> = files.paths.iter().map(|path| path.display().to_string()).collect();
@@ -315,7 +342,7 @@ fn start_source(
     let prefix = &config.prefix;
     let (sender, updates) = mpsc::channel::<Update>(UPDATES);
     match &config.source {
-        Source::None => return None,
+        Source::None | Source::Etcd(_) => return None,
         Source::Xds(config) => {
             let run = driver::run(XdsConfig::clone(config), sender, background.clone());
             core.spawn(async move {

@@ -2,6 +2,7 @@
 
 mod publish;
 pub mod tls;
+pub mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -68,6 +69,19 @@ pub enum Source {
     Xds(Box<crate::xds::config::XdsConfig>),
     /// From files with Envoy's resources.
     XdsFiles(FilesConfig),
+    /// From an etcd, or another confcast, which is mirrored with its own revisions.
+    Etcd(Box<upstream::UpstreamConfig>),
+}
+
+impl Config {
+    /// The etcd whose keys are served at its own revisions: the one that is the source, or the one that is published into.
+    pub fn mirrored(&self) -> Option<&upstream::UpstreamConfig> {
+        match (&self.publish, &self.source) {
+            (Some(publish), _) => Some(&publish.mirrored),
+            (None, Source::Etcd(etcd)) => Some(etcd),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Config {

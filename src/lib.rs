@@ -23,6 +23,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod translate;
+pub mod upstream;
 pub mod view;
 pub mod watch;
 pub mod wire;

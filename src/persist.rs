@@ -208,6 +208,12 @@ impl DataDir {
     }
 }
 
+fn row(record: &Record) -> Row<'_> {
+    let origin = u8::from(record.origin == Origin::Source);
+    let (create, modified) = (record.create_revision.0, record.mod_revision.0);
+    (origin, record.lease.0, create, modified, record.version, record.value.as_ref())
+}
+
 fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
     match entry {
         Entry::Commit(commit) => {
@@ -220,16 +226,11 @@ fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
                     records.remove(key)?;
                     deleted.insert(key, record.mod_revision.0)?;
                 } else {
-                    let origin = u8::from(record.origin == Origin::Source);
-                    let (create, modified) = (record.create_revision.0, record.mod_revision.0);
-                    records.insert(
-                        key,
-                        (origin, record.lease.0, create, modified, record.version, record.value.as_ref()),
-                    )?;
+                    records.insert(key, row(record))?;
                     deleted.remove(key)?;
                 }
             }
-            if deleted.len()? > TOMBSTONES {
+            if commit.is_repair() || deleted.len()? > TOMBSTONES {
                 deleted.retain(|_, _| false)?;
                 meta.insert("deleted_unknown_through", commit.revision().0)?;
             }
@@ -237,6 +238,19 @@ fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
         }
         Entry::Compacted(revision) => {
             write.open_table(META)?.insert("compacted", revision.0)?;
+        }
+        Entry::Replaced(revision, all) => {
+            let mut records = write.open_table(RECORDS)?;
+            records.retain(|_, _| false)?;
+            for record in all.iter() {
+                records.insert(record.key.as_ref(), row(record))?;
+            }
+            write.open_table(DELETED)?.retain(|_, _| false)?;
+            let mut meta = write.open_table(META)?;
+            for name in ["revision", "deleted_unknown_through"] {
+                meta.insert(name, revision.0)?;
+            }
+            meta.remove("compacted")?;
         }
         Entry::LeaseGranted(id, ttl) => {
             write.open_table(LEASES)?.insert(id.0, ttl)?;

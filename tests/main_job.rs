@@ -208,7 +208,7 @@ fn wrong_flags_and_settings_name_themselves() {
         (&["serve", "--listen", "here"], "--listen here"),
         (&["serve", "--config", "/nowhere.toml"], "--config /nowhere.toml"),
         (&["serve", "--xds-nod-id", "x"], "--xds-node-id"),
-        (&["check", "--source", "etcd"], "not built yet"),
+        (&["check", "--source", "etcd"], "--upstream is missing"),
     ] {
         let (code, error) = run(args);
         assert_eq!(code, Some(2), "{args:?}: {error}");

@@ -86,7 +86,7 @@ impl Feed {
         let (sender, updates) = mpsc::channel(UPDATES);
         let view = view.run(updates, token.clone());
         match &self.source {
-            Source::None => token.cancelled().await,
+            Source::None | Source::Etcd(_) => token.cancelled().await,
             Source::Xds(config) => {
                 tokio::join!(driver::run(XdsConfig::clone(config), sender, token), view);
             }

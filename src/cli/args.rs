@@ -2,6 +2,7 @@
 
 pub(super) mod publish;
 mod tls;
+pub(super) mod upstream;
 
 use std::path::PathBuf;
 
@@ -73,7 +74,7 @@ pub(super) struct ServeArgs {
     /// URL under which clients reach this server, for clients that ask for the members [default: http://LISTEN]
     #[arg(long, env = "CONFCAST_CLIENT_URL", value_name = "URL")]
     pub(super) client_url: Option<String>,
-    /// Where the configuration comes from: xds, xds-file or none [default: none]
+    /// Where the configuration comes from: xds, xds-file, etcd or none [default: none]
     #[arg(long, env = "CONFCAST_SOURCE", value_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// Control plane, http:// or https://; repeat for several
@@ -135,6 +136,8 @@ pub(super) struct ServeArgs {
     pub(super) publish: publish::PublishArgs,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
+    #[command(flatten)]
+    pub(super) upstream: upstream::UpstreamArgs,
 }
 
 /// Settings of the demo.

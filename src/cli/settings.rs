@@ -2,6 +2,7 @@
 
 mod publish;
 mod tls;
+mod upstream;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::args::upstream::WhenUpstreamAway;
 use super::args::{ServeArgs, TlsArgs};
+use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Prefix, Source};
 use crate::translate::Ports;
 use crate::xds::config::{Node, Protocol, Tls, XdsConfig};
@@ -78,6 +81,8 @@ struct File {
     client_ca: Option<PathBuf>,
     client_cert: Option<String>,
     client_cert_name: Option<String>,
+    when_upstream_away: Option<WhenUpstreamAway>,
+    upstream_open_reads: Option<bool>,
 }
 
 /// Checks the settings of a server.
@@ -103,6 +108,18 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         server_name: args.xds_server_name.or(file.xds_server_name),
         token_file: args.xds_token_file.or(file.xds_token_file),
     };
+    let from_file = upstream::FromFile {
+        endpoints: file.upstream,
+        ca: file.upstream_ca,
+        cert: file.upstream_cert,
+        key: file.upstream_key,
+        user: file.upstream_user,
+        password_file: file.upstream_password_file,
+        when_away: file.when_upstream_away,
+        open_reads: file.upstream_open_reads,
+    };
+    let upstream = upstream::resolve(args.upstream, from_file)?;
+    let published_to = upstream.clone();
     let mut config = Config {
         listen: listen.map_or(Ok(default.listen), |text| address("--listen", &text))?,
         admin_listen: match admin.as_deref() {
@@ -111,7 +128,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
             Some(text) => Some(address("--admin-listen", text)?),
         },
         client_url: args.client_url.or(file.client_url),
-        source: source(args.source.or(file.source).as_deref(), merged)?,
+        source: source(args.source.or(file.source).as_deref(), merged, upstream)?,
         data_dir: args.data_dir.or(file.data_dir),
         tls: tls::resolve(TlsArgs {
             tls_cert: several(args.tls.tls_cert, file.tls_cert),
@@ -145,7 +162,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some("never") => Ports::Never,
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
-    config.publish = publish::resolve(published, &config)?;
+    config.publish = publish::resolve(published, &config, published_to)?;
     Ok(config)
 }
 
@@ -181,12 +198,13 @@ struct Xds {
     token_file: Option<PathBuf>,
 }
 
-fn source(name: Option<&str>, xds: Xds) -> Result<Source, SettingsError> {
+fn source(name: Option<&str>, xds: Xds, upstream: UpstreamConfig) -> Result<Source, SettingsError> {
     // What is given tells what is meant.
-    let implied = match (xds.servers.is_empty(), xds.files.is_empty()) {
-        (false, _) => "xds",
-        (true, false) => "xds-file",
-        (true, true) => "none",
+    let implied = match (xds.servers.is_empty(), xds.files.is_empty(), upstream.endpoints.is_empty()) {
+        (false, ..) => "xds",
+        (true, false, _) => "xds-file",
+        (true, true, false) => "etcd",
+        (true, true, true) => "none",
     };
     match name.unwrap_or(implied) {
         "none" => Ok(Source::None),
@@ -195,10 +213,12 @@ fn source(name: Option<&str>, xds: Xds) -> Result<Source, SettingsError> {
         }
         "xds-file" => Ok(Source::XdsFiles(FilesConfig::new(xds.files))),
         "xds" => connection(xds).map(|config| Source::Xds(Box::new(config))),
-        later @ ("etcd" | "apisix-yaml") => {
-            Err(wrong(&format!("--source {later}"), "not built yet; sources that work are xds, xds-file and none"))
-        }
-        other => Err(wrong("--source", format!("{other:?} is not known; use xds, xds-file or none"))),
+        "etcd" => upstream::check(&upstream).map(|()| Source::Etcd(Box::new(upstream))),
+        later @ "apisix-yaml" => Err(wrong(
+            &format!("--source {later}"),
+            "not built yet; sources that work are xds, xds-file, etcd and none",
+        )),
+        other => Err(wrong("--source", format!("{other:?} is not known; use xds, xds-file, etcd or none"))),
     }
 }
 
@@ -310,8 +330,11 @@ mod tests {
         type Set = Box<dyn FnOnce(&mut ServeArgs)>;
         let cases: [(Set, &[&str]); 9] = [
             (Box::new(|args| args.listen = Some("nonsense".into())), &["--listen nonsense", "HOST:PORT"]),
-            (Box::new(|args| args.source = Some("xsd".into())), &["--source", "xsd", "use xds, xds-file or none"]),
-            (Box::new(|args| args.source = Some("etcd".into())), &["--source etcd", "not built yet"]),
+            (
+                Box::new(|args| args.source = Some("xsd".into())),
+                &["--source", "xsd", "use xds, xds-file, etcd or none"],
+            ),
+            (Box::new(|args| args.source = Some("etcd".into())), &["--source etcd", "--upstream is missing"]),
             (Box::new(|args| args.source = Some("xds".into())), &["needs --xds-server"]),
             (Box::new(|args| args.source = Some("xds-file".into())), &["needs --xds-file"]),
             (Box::new(|args| args.xds_server = vec!["istiod:15010".into()]), &["--xds-server istiod:15010"]),

@@ -1,5 +1,6 @@
 //! Settings of a replica that publishes into an etcd.
 
+use super::upstream::UpstreamConfig;
 use crate::publish::{Settings, Upstream};
 
 /// Where and how the source's configuration is published.
@@ -7,6 +8,8 @@ use crate::publish::{Settings, Upstream};
 pub struct PublishConfig {
     /// The etcd.
     pub upstream: Upstream,
+    /// The same, as what the replica serves.
+    pub mirrored: UpstreamConfig,
     /// The election, and what is written.
     pub settings: Settings,
 }

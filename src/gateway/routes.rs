@@ -97,7 +97,7 @@ impl Gateway {
     }
 }
 
-/// A call of a name with one answer.
+/// A call of a name with one answer; and the path over gRPC of one that a mirror leaves to its etcd.
 macro_rules! unary {
     ($method:ident) => {
         |call| {
@@ -107,22 +107,34 @@ macro_rules! unary {
             })
         }
     };
+    ($method:ident, $path:literal) => {
+        |call| {
+            Box::pin(async move {
+                let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
+                let run = async |request| match &node.upstream {
+                    Some(upstream) => Ok(upstream.call($path, request, token.as_deref()).await?),
+                    None => node.$method(&caller, request).await,
+                };
+                unary(call, run).await
+            })
+        }
+    };
 }
 
 /// The call of this name, in the words of the paths below `/v3/`.
 fn find(name: &str) -> Option<Handler> {
     Some(match name {
         "kv/range" => |call| Box::pin(range(call)),
-        "kv/put" => unary!(put),
-        "kv/deleterange" => unary!(delete_range),
-        "kv/txn" => unary!(txn),
-        "kv/compaction" => unary!(compact),
+        "kv/put" => unary!(put, "/etcdserverpb.KV/Put"),
+        "kv/deleterange" => unary!(delete_range, "/etcdserverpb.KV/DeleteRange"),
+        "kv/txn" => unary!(txn, "/etcdserverpb.KV/Txn"),
+        "kv/compaction" => unary!(compact, "/etcdserverpb.KV/Compact"),
         "watch" => |call| Box::pin(watch::watch(call)),
-        "lease/grant" => unary!(lease_grant),
-        "lease/revoke" | "kv/lease/revoke" => unary!(lease_revoke),
+        "lease/grant" => unary!(lease_grant, "/etcdserverpb.Lease/LeaseGrant"),
+        "lease/revoke" | "kv/lease/revoke" => unary!(lease_revoke, "/etcdserverpb.Lease/LeaseRevoke"),
         "lease/keepalive" => |call| Box::pin(streams::keep_alive(call)),
-        "lease/timetolive" | "kv/lease/timetolive" => unary!(lease_time_to_live),
-        "lease/leases" | "kv/lease/leases" => unary!(lease_leases),
+        "lease/timetolive" | "kv/lease/timetolive" => unary!(lease_time_to_live, "/etcdserverpb.Lease/LeaseTimeToLive"),
+        "lease/leases" | "kv/lease/leases" => unary!(lease_leases, "/etcdserverpb.Lease/LeaseLeases"),
         "cluster/member/list" => unary!(member_list),
         "cluster/member/add" => |_| refuse("adding a member"),
         "cluster/member/remove" => |_| refuse("removing a member"),
@@ -136,30 +148,30 @@ fn find(name: &str) -> Option<Handler> {
         "maintenance/snapshot" => |call| Box::pin(async move { streams::snapshot(&call) }),
         "maintenance/transfer-leadership" => unary!(move_leader),
         "maintenance/downgrade" => unary!(downgrade),
-        "auth/authenticate" => unary!(authenticate),
-        "auth/status" => unary!(auth_status),
-        "auth/enable" => unary!(auth_enable),
-        "auth/disable" => unary!(auth_disable),
-        "auth/user/add" => unary!(user_add),
-        "auth/user/get" => unary!(user_get),
-        "auth/user/list" => unary!(user_list),
-        "auth/user/delete" => unary!(user_delete),
-        "auth/user/changepw" => unary!(user_change_password),
-        "auth/user/grant" => unary!(user_grant_role),
-        "auth/user/revoke" => unary!(user_revoke_role),
-        "auth/role/add" => unary!(role_add),
-        "auth/role/get" => unary!(role_get),
-        "auth/role/list" => unary!(role_list),
-        "auth/role/delete" => unary!(role_delete),
-        "auth/role/grant" => unary!(role_grant_permission),
-        "auth/role/revoke" => unary!(role_revoke_permission),
-        "lock/lock" => unary!(lock),
-        "lock/unlock" => unary!(unlock),
-        "election/campaign" => unary!(campaign),
-        "election/proclaim" => unary!(proclaim),
-        "election/leader" => unary!(leader),
+        "auth/authenticate" => unary!(authenticate, "/etcdserverpb.Auth/Authenticate"),
+        "auth/status" => unary!(auth_status, "/etcdserverpb.Auth/AuthStatus"),
+        "auth/enable" => unary!(auth_enable, "/etcdserverpb.Auth/AuthEnable"),
+        "auth/disable" => unary!(auth_disable, "/etcdserverpb.Auth/AuthDisable"),
+        "auth/user/add" => unary!(user_add, "/etcdserverpb.Auth/UserAdd"),
+        "auth/user/get" => unary!(user_get, "/etcdserverpb.Auth/UserGet"),
+        "auth/user/list" => unary!(user_list, "/etcdserverpb.Auth/UserList"),
+        "auth/user/delete" => unary!(user_delete, "/etcdserverpb.Auth/UserDelete"),
+        "auth/user/changepw" => unary!(user_change_password, "/etcdserverpb.Auth/UserChangePassword"),
+        "auth/user/grant" => unary!(user_grant_role, "/etcdserverpb.Auth/UserGrantRole"),
+        "auth/user/revoke" => unary!(user_revoke_role, "/etcdserverpb.Auth/UserRevokeRole"),
+        "auth/role/add" => unary!(role_add, "/etcdserverpb.Auth/RoleAdd"),
+        "auth/role/get" => unary!(role_get, "/etcdserverpb.Auth/RoleGet"),
+        "auth/role/list" => unary!(role_list, "/etcdserverpb.Auth/RoleList"),
+        "auth/role/delete" => unary!(role_delete, "/etcdserverpb.Auth/RoleDelete"),
+        "auth/role/grant" => unary!(role_grant_permission, "/etcdserverpb.Auth/RoleGrantPermission"),
+        "auth/role/revoke" => unary!(role_revoke_permission, "/etcdserverpb.Auth/RoleRevokePermission"),
+        "lock/lock" => unary!(lock, "/v3lockpb.Lock/Lock"),
+        "lock/unlock" => unary!(unlock, "/v3lockpb.Lock/Unlock"),
+        "election/campaign" => unary!(campaign, "/v3electionpb.Election/Campaign"),
+        "election/proclaim" => unary!(proclaim, "/v3electionpb.Election/Proclaim"),
+        "election/leader" => unary!(leader, "/v3electionpb.Election/Leader"),
         "election/observe" => |call| Box::pin(streams::observe(call)),
-        "election/resign" => unary!(resign),
+        "election/resign" => unary!(resign, "/v3electionpb.Election/Resign"),
         _ => return None,
     })
 }
@@ -171,6 +183,7 @@ fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
 async fn range(call: Call) -> Answer {
     let (node, caller) = (call.node.clone(), call.caller());
     let request: RangeRequest = json::read(&read_body(call.request).await?)?;
+    node.catch_up(request.serializable).await?;
     Ok(answer::message(node.range_message(&caller, &request, Form::Json)?))
 }
 

@@ -23,7 +23,7 @@ type Line = Result<Vec<u8>, EtcdError>;
 
 /// Renews leases: one line for each request, until the requests end.
 pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdError> {
-    let (node, caller) = (call.node.clone(), call.caller());
+    let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
     let mut requests = Requests::new(call.request.into_body());
     let mut lines = Vec::new();
     loop {
@@ -34,7 +34,10 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
             Err(_) if !lines.is_empty() => break,
             Err(error) => return Err(error),
         };
-        let response = node.lease_keep_alive(&caller, request).await?;
+        let response = match &node.upstream {
+            Some(upstream) => upstream.keep_alive(request, token.as_deref()).await?,
+            None => node.lease_keep_alive(&caller, request).await?,
+        };
         lines.extend(line(&response)?);
         if lines.len() > MAX_MESSAGE {
             return Err(EtcdError::too_large());
@@ -47,6 +50,10 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
 /// Follows an election.
 pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, deadline) = (call.node.clone(), call.caller(), call.deadline);
+    if node.upstream.is_some() {
+        // What it would be made of is at the etcd; there are no known callers over HTTP.
+        return Err(EtcdError::unimplemented("following an election over HTTP on a mirror"));
+    }
     let request = json::read(&read_body(call.request).await?)?;
     let lines = node.observe(&caller, &request)?.map(|response| line(&response?));
     Ok(respond(lines, deadline))

@@ -114,6 +114,7 @@ impl Kv for Node {
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
         let caller = self.caller(&request);
+        self.catch_up(request.get_ref().serializable).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         let last =
             RangeResponse { header: self.header(revision), kvs: Vec::new(), more: result.more, count: count(&result) };
@@ -125,6 +126,7 @@ impl Kv for Node {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
         // The port answers this call itself from shared bytes; this is for those who mount the service elsewhere.
         let caller = self.caller(&request);
+        self.catch_up(request.get_ref().serializable).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         Ok(Response::new(RangeResponse { header: self.header(revision), ..range_response(&result) }))
     }

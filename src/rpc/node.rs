@@ -12,6 +12,7 @@ use crate::auth::{Auth, Caller, Credentials};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
+use crate::upstream::Upstream;
 use crate::watch::Hub;
 use crate::wire::Identity;
 
@@ -49,6 +50,8 @@ pub struct Node {
     pub gateway_keepalive: Option<Duration>,
     /// Ranges that are kept as they are written.
     pub ranges: Arc<RangeCache>,
+    /// The etcd that this mirrors; none if the store is its own.
+    pub upstream: Option<Upstream>,
     /// What goes on after a request has ended, and connections.
     pub tasks: TaskTracker,
     /// URL under which clients reach the server, given out in the member list.
@@ -63,11 +66,27 @@ impl Node {
 
     /// The state to answer a read from.
     pub fn read(&self) -> Result<Arc<Snapshot>, EtcdError> {
+        if self.upstream.as_ref().is_some_and(Upstream::forbids_reads) {
+            return Err(EtcdError::new(
+                tonic::Code::PermissionDenied,
+                "confcast: the etcd behind this mirror has users, whose permissions a mirror does not know; \
+                 read there, or allow everybody with --upstream-open-reads",
+            ));
+        }
         if self.readiness.is_loaded() {
             return Ok(self.store.snapshot());
         }
         let waiting_for = self.readiness.missing().map_or_else(String::new, |(what, _)| what);
         Err(EtcdError::not_loaded(&waiting_for))
+    }
+
+    /// Waits until a read sees everything that was written before it, wherever it was written. Costs nothing where the
+    /// store is the only place for writes.
+    pub async fn catch_up(&self, serializable: bool) -> Result<(), EtcdError> {
+        match &self.upstream {
+            Some(upstream) if !serializable => Ok(upstream.catch_up().await?),
+            _ => Ok(()),
+        }
     }
 
     /// Runs a change and returns its result with the revision after it.

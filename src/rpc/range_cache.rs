@@ -65,6 +65,7 @@ struct Entry {
 
 #[derive(Debug)]
 struct Content {
+    history: u64,
     revision: Revision,
     /// By ascending start, from the start of the range on without a gap. Some may have become empty.
     segments: Vec<Segment>,
@@ -79,7 +80,7 @@ struct Segment {
 
 impl Default for Content {
     fn default() -> Self {
-        Self { revision: Revision::NEVER, segments: Vec::new() }
+        Self { history: 0, revision: Revision::NEVER, segments: Vec::new() }
     }
 }
 
@@ -134,11 +135,12 @@ impl Content {
 
     /// Makes the segments anew in which something has changed.
     fn bring_to(&mut self, snapshot: &Snapshot, key: &Key) {
-        if self.revision == snapshot.revision() {
+        let same = std::mem::replace(&mut self.history, snapshot.history()) == snapshot.history();
+        if same && self.revision == snapshot.revision() {
             return;
         }
         let from = self.revision.next();
-        let known = self.revision != Revision::NEVER && from >= snapshot.log_start();
+        let known = same && self.revision != Revision::NEVER && from >= snapshot.log_start();
         self.revision = snapshot.revision();
         if !known {
             self.segments = segments(snapshot, &key.range, key);

@@ -22,6 +22,7 @@ use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::AppBody;
 use crate::serve::grpc::{self, Messages, PREFIX};
 use crate::serve::request::RequestBody;
+use crate::upstream::forward;
 
 /// The path of the call whose answer is a watch stream.
 pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -54,6 +55,14 @@ impl Router {
 
     /// Answers a gRPC request.
     pub async fn call(&self, request: Request<RequestBody>) -> Response<AppBody> {
+        if let Some(upstream) = &self.node.upstream
+            && forward::is_forwarded(request.uri().path())
+        {
+            return match upstream.pass(request.map(tonic::body::Body::new)).await {
+                Ok(response) => response.map(|body| AppBody::Other(axum::body::Body::new(body))),
+                Err(status) => grpc::error(&status.into()),
+            };
+        }
         match request.uri().path() {
             WATCH => self.watch(request),
             "/etcdserverpb.KV/Range" => match self.range(request).await {
@@ -81,6 +90,7 @@ impl Router {
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
+        self.node.catch_up(request.serializable).await?;
         Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto)?))
     }
 }

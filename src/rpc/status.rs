@@ -159,6 +159,13 @@ impl From<SubmitError> for EtcdError {
     }
 }
 
+impl From<tonic::Status> for EtcdError {
+    /// What another etcd has answered, in its words.
+    fn from(status: tonic::Status) -> Self {
+        Self::new(status.code(), status.message())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,6 +33,8 @@ impl Event {
 /// All events of one revision, in the order in which they happened, and the state after them.
 #[derive(Debug)]
 pub struct Commit {
+    /// The revision before it. In a mirror that has lost its place, what happened in between is not known one by one.
+    after: Revision,
     revision: Revision,
     events: Box<[Event]>,
     index: Index,
@@ -41,14 +43,25 @@ pub struct Commit {
 }
 
 impl Commit {
-    pub(super) fn new(revision: Revision, events: Vec<Event>, index: Index, at: Instant) -> Self {
+    pub(super) fn new((after, revision): (Revision, Revision), events: Vec<Event>, index: Index, at: Instant) -> Self {
         let size = events.iter().map(|event| event.record.size()).sum();
-        Self { revision, events: events.into(), index, size, at }
+        Self { after, revision, events: events.into(), index, size, at }
     }
 
     /// The revision.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Whether `revision` is one that the commit stands for together with others, so that neither the state at it nor
+    /// what happened from it on is known.
+    pub fn hides(&self, revision: Revision) -> bool {
+        self.after < revision && revision < self.revision
+    }
+
+    /// Whether the commit stands for more than its own revision.
+    pub fn is_repair(&self) -> bool {
+        self.after.next() < self.revision
     }
 
     /// The events, never none.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::commit::Commit;
 use super::lease::LeaseId;
+use super::record::Record;
 use super::revision::Revision;
 
 /// One thing that must not be forgotten.
@@ -16,6 +17,8 @@ pub enum Entry {
     Commit(Arc<Commit>),
     /// A Compact request raised the floor.
     Compacted(Revision),
+    /// Another history has taken the place of this one: its revision, and all of its keys.
+    Replaced(Revision, Arc<[Arc<Record>]>),
     /// A lease was granted, with its time to live in seconds.
     LeaseGranted(LeaseId, i64),
     /// A lease ended.

@@ -92,6 +92,7 @@ impl Store {
 
 fn sequence(mut writer: Writer, queue: &Receiver<Job>, revision: &watch::Sender<Revision>) {
     let mut replies = Vec::with_capacity(GROUP);
+    let mut history = writer.snapshot().history();
     while let Ok(job) = queue.recv() {
         replies.push(job(&mut writer));
         while replies.len() < GROUP
@@ -100,8 +101,9 @@ fn sequence(mut writer: Writer, queue: &Receiver<Job>, revision: &watch::Sender<
             replies.push(job(&mut writer));
         }
         let durable = writer.flush();
-        let current = writer.snapshot().revision();
-        revision.send_if_modified(|told| std::mem::replace(told, current) != current);
+        let (current, now) = (writer.snapshot().revision(), writer.snapshot().history());
+        let replaced = std::mem::replace(&mut history, now) != now;
+        revision.send_if_modified(|told| std::mem::replace(told, current) != current || replaced);
         for reply in replies.drain(..) {
             reply(durable.clone());
         }

@@ -24,6 +24,10 @@ pub struct Snapshot {
     log: Vector<Arc<Commit>>,
     log_bytes: usize,
     base: Base,
+    /// How often another history has taken the place of this one.
+    history: u64,
+    /// The greatest revision of the histories before, which their clients may still come with.
+    forgotten: Revision,
 }
 
 /// The state before the first commit of the log.
@@ -71,7 +75,35 @@ impl Snapshot {
     /// The state of a store whose history begins after `revision` with these keys.
     pub(super) fn starting_at(revision: Revision, index: Index, tombstones: Tombstones) -> Self {
         let base = Base { revision, index: index.clone(), tombstones };
-        Self { revision, compacted: Revision::NEVER, index, log: Vector::new(), log_bytes: 0, base }
+        let (log, forgotten) = (Vector::new(), Revision::ZERO);
+        Self { revision, compacted: Revision::NEVER, index, log, log_bytes: 0, base, history: 0, forgotten }
+    }
+
+    /// The state of another history, after this one.
+    pub(super) fn replace_history(&mut self, revision: Revision, records: Vec<Arc<Record>>) {
+        let mut index = Index::default();
+        for record in records {
+            index.insert(record);
+        }
+        let forgotten = self.forgotten.max(self.revision);
+        let history = self.history + 1;
+        let new = Self::starting_at(revision, index, Tombstones::unknown_through(revision));
+        *self = Self { history, forgotten, ..new };
+    }
+
+    /// Number of the history, which is another one when a mirrored etcd was replaced or restored. A revision means
+    /// something within one history only.
+    pub fn history(&self) -> u64 {
+        self.history
+    }
+
+    /// Whether a watcher that asks to start at `revision` has missed what cannot be told, although the log may begin
+    /// before: in a mirror that had lost its place, or that follows another history now.
+    pub fn is_unknown_start(&self, revision: Revision) -> bool {
+        if revision > self.revision {
+            return revision > self.revision.next() && revision <= self.forgotten.next();
+        }
+        self.log.get(self.position(revision)).is_some_and(|commit| commit.hides(revision.previous()))
     }
 
     /// The revision of the last commit.
@@ -132,6 +164,9 @@ impl Snapshot {
             return Err(ReadError::Compacted);
         }
         let after = self.position(revision.next());
+        if self.log.get(after).is_some_and(|commit| commit.hides(revision)) {
+            return Err(ReadError::Compacted);
+        }
         let index =
             after.checked_sub(1).and_then(|last| self.log.get(last)).map_or(&self.base.index, |commit| commit.index());
         Ok(View::new(index))
@@ -203,6 +238,9 @@ impl Snapshot {
     fn drop_oldest(&mut self) {
         let Some(commit) = self.log.pop_front() else { return };
         self.log_bytes -= commit.size();
+        if commit.is_repair() {
+            self.base.tombstones = Tombstones::unknown_through(commit.revision());
+        }
         for event in commit.events() {
             if event.is_delete() {
                 self.base.tombstones.insert(event.key().clone(), commit.revision());

@@ -73,6 +73,22 @@ impl Transaction {
         self.events.push(Event { record, previous });
     }
 
+    /// Takes over a record of a history that is mirrored, with its own numbers. An event that is known already, or is
+    /// older than what is there, changes nothing.
+    pub fn adopt(&mut self, record: Record) {
+        if self.index.get(&record.key).is_some_and(|own| own.mod_revision >= record.mod_revision) {
+            return;
+        }
+        let record = Arc::new(record);
+        let previous = self.index.insert(record.clone());
+        self.events.push(Event { record, previous });
+    }
+
+    /// Brings the events into the order of their revisions, which a mirror's may be out of.
+    pub fn sort(&mut self) {
+        self.events.sort_by_key(|event| event.record.mod_revision);
+    }
+
     /// Deletes the keys of `range` and returns what they were, by ascending key.
     pub fn delete_range(&mut self, range: &KeyRange) -> Vec<Arc<Record>> {
         let doomed: Vec<_> = self.index.range(range).cloned().collect();

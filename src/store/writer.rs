@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::commit::Commit;
 use super::journal::{Entry, Journal, JournalError};
 use super::lease::Leases;
+use super::record::Record;
 use super::retention::Retention;
 use super::revision::Revision;
 use super::snapshot::{Restored, Snapshot};
@@ -68,17 +69,32 @@ impl Writer {
         Transaction::new(self.working.revision().next(), self.working.index().clone())
     }
 
+    /// Starts a commit of a history that is mirrored, which has revisions of its own.
+    pub fn begin_at(&self, revision: Revision) -> Transaction {
+        Transaction::new(revision, self.working.index().clone())
+    }
+
+    /// Gives up everything, history included, for the state of another history. Watchers are told to reload.
+    pub fn replace_history(&mut self, revision: Revision, records: Vec<Record>) {
+        for record in &records {
+            self.leases.attach(record.lease, &record.key);
+        }
+        let records: Vec<_> = records.into_iter().map(Arc::new).collect();
+        self.pending.push(Entry::Replaced(revision, records.clone().into()));
+        self.working.replace_history(revision, records);
+    }
+
     /// Commits a transaction. One without events leaves the revision as it is (`INV-4`).
     pub fn commit(&mut self, transaction: Transaction) -> Revision {
         let (revision, index, events) = transaction.into_parts();
-        debug_assert_eq!(revision, self.working.revision().next(), "transactions are committed in order");
+        debug_assert!(revision > self.working.revision(), "transactions are committed in order");
         if events.is_empty() {
             return self.working.revision();
         }
         for event in &events {
             self.leases.follow(event);
         }
-        let commit = Arc::new(Commit::new(revision, events, index, Instant::now()));
+        let commit = Arc::new(Commit::new((self.working.revision(), revision), events, index, Instant::now()));
         self.pending.push(Entry::Commit(commit.clone()));
         self.working.push(commit, &self.retention);
         revision

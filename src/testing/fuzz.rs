@@ -39,6 +39,7 @@ fn server() -> Server {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let store = Store::in_memory(Revision(1)).expect("a thread");
     let node = Node {
+        upstream: None,
         hub: Arc::new(Hub::new(store.clone())),
         store,
         identity: Identity { cluster_id: 1, member_id: 2, raft_term: 2 },

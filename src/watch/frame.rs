@@ -34,6 +34,7 @@ pub struct Part {
 /// The events of one interest in the revisions [`from`](Self::from)..=[`through`](Self::through). May be empty.
 #[derive(Debug)]
 pub struct Frame {
+    history: u64,
     from: Revision,
     through: Revision,
     events: Vec<Event>,
@@ -64,7 +65,12 @@ impl Frame {
             }
         }
         let (proto, json, chunk) = Default::default();
-        Self { from, through, events, prev_kv: scope.prev_kv, proto, json, chunk }
+        Self { history: snapshot.history(), from, through, events, prev_kv: scope.prev_kv, proto, json, chunk }
+    }
+
+    /// Whether the frame is what a watcher needs that has seen everything before `from`.
+    pub fn is_of(&self, snapshot: &Snapshot, from: Revision) -> bool {
+        self.from == from && self.history == snapshot.history()
     }
 
     /// The first revision that the frame covers.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 use tokio_util::sync::CancellationToken;
 
+use super::interest::Interest;
 use super::registry::Registry;
 use super::session::Session;
 use crate::store::{Revision, Snapshot, Store};
@@ -76,14 +77,19 @@ impl Hub {
     /// that no commit falls between the two.
     pub async fn run(&self, token: CancellationToken) {
         let mut changes = self.0.store.changes();
-        let mut next = self.0.store.snapshot().revision().next();
+        let snapshot = self.0.store.snapshot();
+        let (mut next, mut history) = (snapshot.revision().next(), snapshot.history());
         loop {
             tokio::select! {
                 () = token.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
             }
             let snapshot = self.0.store.snapshot();
-            self.wake(&snapshot, next);
+            if std::mem::replace(&mut history, snapshot.history()) == snapshot.history() {
+                self.wake(&snapshot, next);
+            } else {
+                self.0.registry.for_each(Interest::wake_anyway);
+            }
             next = snapshot.revision().next();
         }
     }

@@ -66,7 +66,7 @@ impl Interest {
     /// The lock is held while events are picked, not while they are encoded.
     pub fn frame(&self, snapshot: &Snapshot, from: Revision) -> Arc<Frame> {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frame) = frames.iter().rev().find(|frame| frame.from() == from) {
+        if let Some(frame) = frames.iter().rev().find(|frame| frame.is_of(snapshot, from)) {
             return frame.clone();
         }
         let frame = Arc::new(Frame::collect(&self.scope, snapshot, from));
@@ -82,6 +82,16 @@ impl Interest {
         if self.woken_at.swap(revision.0, Ordering::Relaxed) == revision.0 {
             return;
         }
+        self.wake_all();
+    }
+
+    /// Wakes every stream, as another history begins.
+    pub(super) fn wake_anyway(&self) {
+        self.woken_at.store(0, Ordering::Relaxed);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         for (_, waker) in self.streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             waker.wake();
         }

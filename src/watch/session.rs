@@ -89,6 +89,9 @@ enum Watcher {
         cursor: Revision,
         /// The watcher asked for what a Compact request had given up.
         below_floor: bool,
+        /// The revision that was asked for, until it is known whether it can be served from there.
+        unproved: bool,
+        history: u64,
         progress_notify: bool,
         fragment: bool,
         /// When anything was last sent.
@@ -145,7 +148,9 @@ impl Session {
         // Told after the watcher was made. One that runs already is not harmed by a Compact request.
         let below_floor = create.start_revision != 0 && cursor < snapshot.compacted();
         let spoke = Instant::now();
-        let watcher = Watcher::Running { place, cursor, below_floor, progress_notify, fragment, spoke };
+        let (unproved, history) = (create.start_revision != 0, snapshot.history());
+        let watcher =
+            Watcher::Running { place, cursor, below_floor, unproved, history, progress_notify, fragment, spoke };
         let position = self.position(id).unwrap_or_else(|position| position);
         // Not more than is needed, which a list takes that is grown by pushing.
         if self.watchers.is_empty() {
@@ -282,7 +287,14 @@ impl Watcher {
     /// Moves the cursor to the next event and returns it with what comes along; none if there is no event up to the
     /// snapshot's revision, and the cursor is behind it then.
     fn advance(&mut self, id: WatchId, snapshot: &Snapshot) -> Option<Message> {
-        let Self::Running { place, cursor, below_floor, spoke, .. } = self else { return None };
+        let Self::Running { place, cursor, below_floor, unproved, history, spoke, .. } = self else { return None };
+        // A watcher that waits for a revision to come is asked again when it has come.
+        let waits = *cursor > snapshot.revision();
+        if *history != snapshot.history() || (*unproved && snapshot.is_unknown_start(*cursor)) {
+            *self = Self::Ended;
+            return Some(Message::Canceled { id, cancel: Cancel::Compacted(snapshot.floor()) });
+        }
+        *unproved &= waits;
         while *cursor <= snapshot.revision() {
             let interest = place.interest();
             if *cursor < snapshot.log_start() {

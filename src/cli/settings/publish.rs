@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{File, SettingsError, several, wrong};
+use super::{File, SettingsError, wrong};
 use crate::cli::args::publish::PublishArgs;
+use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, PublishConfig, Source};
 use crate::publish::keys::SIDE;
 use crate::publish::{Foreign, Limits, Settings, Standby, Upstream};
@@ -15,12 +16,6 @@ const LEAST_LEASE: u64 = 2;
 pub(super) fn merge(flags: PublishArgs, file: &mut File) -> PublishArgs {
     PublishArgs {
         publish: flags.publish.or(file.publish.take()),
-        upstream: several(flags.upstream, std::mem::take(&mut file.upstream)),
-        upstream_ca: flags.upstream_ca.or(file.upstream_ca.take()),
-        upstream_cert: flags.upstream_cert.or(file.upstream_cert.take()),
-        upstream_key: flags.upstream_key.or(file.upstream_key.take()),
-        upstream_user: flags.upstream_user.or(file.upstream_user.take()),
-        upstream_password_file: flags.upstream_password_file.or(file.upstream_password_file.take()),
         publish_name: flags.publish_name.or(file.publish_name.take()),
         publish_lease_seconds: flags.publish_lease_seconds.or(file.publish_lease_seconds.take()),
         publish_standby: flags.publish_standby.or(file.publish_standby.take()),
@@ -31,11 +26,15 @@ pub(super) fn merge(flags: PublishArgs, file: &mut File) -> PublishArgs {
 }
 
 /// What is published where; none without `--publish`.
-pub(super) fn resolve(args: PublishArgs, config: &Config) -> Result<Option<PublishConfig>, SettingsError> {
+pub(super) fn resolve(
+    args: PublishArgs,
+    config: &Config,
+    upstream: UpstreamConfig,
+) -> Result<Option<PublishConfig>, SettingsError> {
     if args.publish != Some(true) {
         return Ok(None);
     }
-    if matches!(config.source, Source::None) {
+    if matches!(config.source, Source::None | Source::Etcd(_)) {
         return Err(wrong("--publish", "needs a source, such as --xds-server or --xds-file"));
     }
     let prefix = config.prefix.as_str();
@@ -72,33 +71,22 @@ pub(super) fn resolve(args: PublishArgs, config: &Config) -> Result<Option<Publi
         foreign,
         limits,
     };
-    Ok(Some(PublishConfig { upstream: upstream(args)?, settings }))
+    Ok(Some(PublishConfig { upstream: publisher(&upstream)?, mirrored: upstream, settings }))
 }
 
-fn upstream(args: PublishArgs) -> Result<Upstream, SettingsError> {
-    if args.upstream.is_empty() {
+fn publisher(upstream: &UpstreamConfig) -> Result<Upstream, SettingsError> {
+    if upstream.endpoints.is_empty() {
         return Err(wrong("--publish", "needs --upstream, such as http://etcd:2379"));
     }
-    for endpoint in &args.upstream {
-        let setting = format!("--upstream {endpoint}");
-        let uri: http::Uri = endpoint.parse().map_err(|error| wrong(&setting, error))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(wrong(&setting, "use http://HOST:PORT, or https:// for TLS"));
-        }
-    }
-    let identity = match (args.upstream_cert, args.upstream_key) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some((cert, key)),
-        _ => return Err(wrong("--upstream-cert, --upstream-key", "each needs the other")),
-    };
-    let user = match (args.upstream_user, args.upstream_password_file) {
-        (None, None) => None,
-        (Some(user), Some(path)) => {
+    super::upstream::check(upstream)?;
+    let UpstreamConfig { endpoints, ca, identity, user, .. } = upstream.clone();
+    let user = match user {
+        None => None,
+        Some((user, path)) => {
             let setting = format!("--upstream-password-file {}", path.display());
             let password = std::fs::read_to_string(path).map_err(|error| wrong(&setting, error))?;
             Some((user, password.trim_end_matches(['\r', '\n']).to_owned()))
         }
-        _ => return Err(wrong("--upstream-user, --upstream-password-file", "each needs the other")),
     };
-    Ok(Upstream { endpoints: args.upstream, ca: args.upstream_ca, identity, user })
+    Ok(Upstream { endpoints, ca, identity, user })
 }

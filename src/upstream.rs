@@ -1,0 +1,14 @@
+//! A mirror of an etcd, or of another confcast: the same keys at the same revisions.
+//!
+//! One watch brings everything that changes; what was missed is read as a whole and compared. Reads are answered from
+//! the store, after the etcd has said how far it is, once for all who ask at that moment. Writes go to the etcd.
+
+pub mod client;
+pub mod forward;
+mod history;
+pub mod link;
+pub mod mirror;
+mod read_index;
+
+pub use client::{Client, ClientError};
+pub use link::Upstream;

@@ -1,0 +1,116 @@
+//! What a mirror knows of its etcd.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::client::Client;
+use super::read_index::ReadIndex;
+use crate::config::upstream::WhenAway;
+use crate::store::{Revision, Store};
+
+/// How long a reader or writer waits until the mirror has what the etcd has.
+pub(super) const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// The etcd behind a mirror. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Upstream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    store: Store,
+    when_away: WhenAway,
+    open_reads: bool,
+    connected: AtomicBool,
+    /// Whether the etcd asks for names and passwords.
+    protected: AtomicBool,
+    heard: Mutex<Instant>,
+    read_index: ReadIndex,
+}
+
+impl Upstream {
+    /// What is known before anything was heard.
+    pub fn new(client: Client, store: Store, when_away: WhenAway, open_reads: bool) -> Self {
+        Self(Arc::new(Inner {
+            read_index: ReadIndex::default(),
+            client,
+            store,
+            when_away,
+            open_reads,
+            connected: AtomicBool::new(false),
+            protected: AtomicBool::new(false),
+            heard: Mutex::new(Instant::now()),
+        }))
+    }
+
+    /// The connections.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// Whether changes arrive as they happen.
+    pub fn is_connected(&self) -> bool {
+        self.0.connected.load(Ordering::Acquire)
+    }
+
+    /// For how long nothing was heard.
+    pub fn silent_for(&self) -> Duration {
+        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    pub(super) fn heard(&self) {
+        *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Notes whether changes arrive. True if that is news.
+    pub(super) fn set_connected(&self, connected: bool) -> bool {
+        self.0.connected.swap(connected, Ordering::AcqRel) != connected
+    }
+
+    pub(super) fn set_protected(&self, protected: bool) {
+        self.0.protected.store(protected, Ordering::Release);
+    }
+
+    /// Whether the etcd's users are not to be gone around by reading here.
+    pub fn forbids_reads(&self) -> bool {
+        !self.0.open_reads && self.0.protected.load(Ordering::Acquire)
+    }
+
+    /// Waits until the store has everything that the etcd had when this was called: what makes a read linearizable.
+    ///
+    /// While the etcd is away it returns at once, or an error, as the settings say.
+    pub async fn catch_up(&self) -> Result<(), Status> {
+        let failed = if self.is_connected() {
+            match self.0.read_index.ask(&self.0.client).await {
+                Ok(revision) => return self.reach(revision).await,
+                Err(status) => status,
+            }
+        } else {
+            Status::unavailable("not connected")
+        };
+        match self.0.when_away {
+            WhenAway::Serve => Ok(()),
+            WhenAway::Refuse => {
+                Err(Status::unavailable(format!("confcast: the etcd behind this mirror is away: {}", failed.message())))
+            }
+        }
+    }
+
+    /// Waits until the store has reached `revision`.
+    pub async fn reach(&self, revision: i64) -> Result<(), Status> {
+        let mut changes = self.0.store.changes();
+        let reached = changes.wait_for(|now| *now >= Revision(revision));
+        match tokio::time::timeout(CATCH_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Status::unavailable("confcast: the store has stopped")),
+            Err(_) => match self.0.when_away {
+                WhenAway::Serve if !self.is_connected() => Ok(()),
+                _ => Err(Status::unavailable(format!("confcast: this mirror has not reached revision {revision} yet"))),
+            },
+        }
+    }
+}
