@@ -44,6 +44,8 @@ fn sample_store(snapshot: &Snapshot) {
 
 fn sample_watch(admin: &Admin) {
     let hub = &admin.node.hub;
+    gauge!(watch::STREAMS).set(count(hub.streams()));
+    gauge!(watch::WATCHERS).set(count(hub.watchers()));
     gauge!(watch::INTERESTS).set(count(hub.interests()));
     gauge!(etcd::WATCH_STREAMS).set(count(hub.streams()));
     gauge!(etcd::WATCHERS).set(count(hub.watchers()));

@@ -26,10 +26,6 @@ subject! {
     Gauge WATCH_STREAMS = "etcd_debugging_mvcc_watch_stream_total";
     /// Watchers on open watch streams
     Gauge WATCHERS = "etcd_debugging_mvcc_watcher_total";
-    /// Watch streams that are behind
-    Gauge SLOW_WATCHERS = "etcd_debugging_mvcc_slow_watcher_total";
-    /// Events given to watch streams
-    Counter EVENTS = "etcd_debugging_mvcc_events_total";
     /// Keys written
     Counter PUTS = "etcd_mvcc_put_total";
     /// Keys deleted

@@ -96,6 +96,7 @@ impl Frame {
     /// The events as `events` fields of a protobuf `WatchResponse`.
     pub fn proto(&self) -> &Bytes {
         self.proto.get_or_init(|| {
+            encoded("proto");
             let mut buf = Vec::new();
             for event in &self.events {
                 let previous = self.previous(event).map(|record| record.proto_message());
@@ -108,6 +109,7 @@ impl Frame {
     /// The events as JSON objects with commas between.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| {
+            encoded("json");
             let mut buf = Vec::new();
             self.put_json(&mut buf);
             buf.into()
@@ -169,10 +171,18 @@ impl Frame {
 
     /// The whole chunk of the gateway's stream for a watcher with id 0, which nearly all of them have.
     pub(super) fn chunk(&self, make: impl FnOnce() -> Chunk) -> &Chunk {
-        self.chunk.get_or_init(make)
+        self.chunk.get_or_init(|| {
+            encoded("json");
+            make()
+        })
     }
 
     fn previous<'a>(&self, event: &'a Event) -> Option<&'a std::sync::Arc<crate::store::Record>> {
         event.previous.as_ref().filter(|_| self.prev_kv)
     }
+}
+
+/// Counts that a frame was encoded, which happens once for all streams of an interest.
+fn encoded(format: &'static str) {
+    metrics::counter!(crate::telemetry::watch::ENCODINGS, "format" => format).increment(1);
 }

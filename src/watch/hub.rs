@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
+use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use super::interest::Interest;
 use super::registry::Registry;
 use super::session::Session;
 use crate::store::{Revision, Snapshot, Store};
+use crate::telemetry;
 
 /// How often an idle watcher that asked for progress notifications gets one, as etcd's default.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_mins(10);
@@ -86,6 +88,7 @@ impl Hub {
             }
             let snapshot = self.0.store.snapshot();
             if std::mem::replace(&mut history, snapshot.history()) == snapshot.history() {
+                count(&snapshot, next);
                 self.wake(&snapshot, next);
             } else {
                 self.0.registry.for_each(Interest::wake_anyway);
@@ -107,4 +110,18 @@ impl Hub {
             }
         }
     }
+}
+
+/// Counts the commits at `from` and later that are still in the log.
+fn count(snapshot: &Snapshot, from: Revision) {
+    let (mut commits, mut puts, mut deletes) = (0, 0, 0);
+    for commit in snapshot.commits_from(from) {
+        let deleted = commit.events().iter().filter(|event| event.is_delete()).count();
+        commits += 1;
+        deletes += deleted as u64;
+        puts += (commit.events().len() - deleted) as u64;
+    }
+    counter!(telemetry::store::COMMITS).increment(commits);
+    counter!(telemetry::etcd::PUTS).increment(puts);
+    counter!(telemetry::etcd::DELETES).increment(deletes);
 }

@@ -136,6 +136,9 @@ impl Session {
         let id = if create.watch_id == 0 { self.free_id() } else { WatchId(create.watch_id) };
         let scope = Scope { range, no_put: create.no_put, no_delete: create.no_delete, prev_kv: create.prev_kv };
         let cursor = if create.start_revision == 0 { revision.next() } else { Revision(create.start_revision) };
+        if cursor <= revision {
+            metrics::counter!(crate::telemetry::watch::CATCH_UPS).increment(1);
+        }
         self.answers.push_back(Message::Created { id, revision });
         let place = self.hub.registry.register(scope, self.waker.clone());
         if create.progress_notify && self.notify.is_none() {
@@ -216,6 +219,7 @@ impl Session {
         for (id, watcher) in after.iter_mut().chain(before) {
             if let Some(message) = watcher.advance(*id, snapshot) {
                 if matches!(watcher, Watcher::Ended) {
+                    metrics::counter!(crate::telemetry::watch::COMPACTED).increment(1);
                     self.hub.counts.watchers.fetch_sub(1, Ordering::Relaxed);
                 }
                 self.turn = *id;
