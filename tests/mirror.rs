@@ -53,7 +53,7 @@ fn replicas_and_their_etcd_are_one() {
                 }
                 1 => {
                     let op =
-                        |key: &str| json!({"requestPut": {"key": encode(key), "value": encode(&round.to_string())}});
+                        |key: &str| json!({"requestPut": {"key": encode(key), "value": encode(round.to_string())}});
                     let txn = json!({"success": [op("/apisix/upstreams/1"), op("/apisix/routes/1")]});
                     assert_eq!(post(writer, "/v3/kv/txn", &txn).json()["succeeded"], json!(true));
                 }

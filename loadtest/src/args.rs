@@ -33,7 +33,6 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once")]
 pub(crate) enum Command {
     #[command(flatten)]
     One(Scenario),

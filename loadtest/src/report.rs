@@ -1,5 +1,6 @@
 //! The table at the end.
 
+use std::fmt::Write;
 use std::fs::File;
 use std::path::Path;
 
@@ -30,7 +31,7 @@ impl Row {
 /// Every number that any of the rows has, in order.
 pub(crate) fn figures(rows: &[Row]) -> Vec<Figure> {
     let mut found: Vec<Figure> = Vec::new();
-    for figure in rows.iter().flat_map(|row| row.outcomes.first()).flat_map(|outcome| &outcome.figures) {
+    for figure in rows.iter().filter_map(|row| row.outcomes.first()).flat_map(|outcome| &outcome.figures) {
         if found.iter().all(|other| other.name != figure.name) {
             found.push(figure.clone());
         }
@@ -44,11 +45,11 @@ fn cell(figure: &Figure, row: &Row, first: Option<&Row>) -> String {
     let digits = figure.digits;
     let mut text = format!("{median:.digits$}");
     if row.outcomes.len() > 1 && (greatest - least) > 0.05 * median.abs() {
-        text += &format!(" ({least:.digits$}-{greatest:.digits$})");
+        let _ = write!(text, " ({least:.digits$}-{greatest:.digits$})");
     }
     let floor = first.and_then(|row| row.spread(figure.name)).map(|(median, ..)| median);
     if let Some(floor) = floor.filter(|floor| figure.ratio && *floor > 0.0) {
-        text += &format!(" {:.2}x", median / floor);
+        let _ = write!(text, " {:.2}x", median / floor);
     }
     text
 }

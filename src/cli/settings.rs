@@ -162,7 +162,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some("never") => Ports::Never,
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
-    config.publish = publish::resolve(published, &config, published_to)?;
+    config.publish = publish::resolve(&published, &config, published_to)?;
     Ok(config)
 }
 

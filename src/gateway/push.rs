@@ -55,7 +55,7 @@ impl Push {
             session,
             identity: node.identity,
             stopping: Box::pin(node.stopping.clone().cancelled_owned()),
-            keepalive: node.gateway_keepalive.map(every),
+            keepalive: node.gateway_keepalive.map(every).map(Box::new),
             pending,
             ended: false,
             talkative: false,
@@ -148,11 +148,11 @@ impl Push {
     }
 }
 
-fn every(period: Duration) -> Box<Interval> {
+fn every(period: Duration) -> Interval {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval.reset();
-    Box::new(interval)
+    interval
 }
 
 /// The head of the response, with the headers that every answer to a call has.

@@ -99,14 +99,13 @@ impl Connection {
         let mut request = Request::new(message);
         let Some((name, password)) = &self.user else { return Ok(request) };
         let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let token = match known {
-            Some(token) => token,
-            None => {
-                let login = AuthenticateRequest { name: name.clone(), password: password.clone() };
-                let token = AuthClient::new(self.channel()).authenticate(login).await?.into_inner().token;
-                *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-                token
-            }
+        let token = if let Some(token) = known {
+            token
+        } else {
+            let login = AuthenticateRequest { name: name.clone(), password: password.clone() };
+            let token = AuthClient::new(self.channel()).authenticate(login).await?.into_inner().token;
+            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+            token
         };
         let value = MetadataValue::try_from(token).map_err(|_| Status::internal("a token that is no header"))?;
         request.metadata_mut().insert("token", value);

@@ -53,6 +53,7 @@ impl Default for Times {
 }
 
 /// An answer, or what will be one.
+#[expect(clippy::large_enum_variant, reason = "lives for a moment, on the stack")]
 pub(super) enum Reply {
     /// An answer that is there, and goes on.
     Now(Response<AppBody>),

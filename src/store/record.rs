@@ -91,14 +91,12 @@ impl Record {
 
     /// Appends what [`proto`](Self::proto) is, with or without the value, and keeps nothing.
     pub fn put_proto(&self, buf: &mut Vec<u8>, with_value: bool) {
-        match self.proto.get().filter(|_| with_value) {
-            Some(made) => buf.extend_from_slice(made),
-            None => {
-                let pair = self.pair_with(with_value);
-                wire::proto::put_message_head(buf, PAIR, pair.proto_len());
-                pair.put_proto(buf);
-            }
+        if let Some(made) = self.proto.get().filter(|_| with_value) {
+            return buf.extend_from_slice(made);
         }
+        let pair = self.pair_with(with_value);
+        wire::proto::put_message_head(buf, PAIR, pair.proto_len());
+        pair.put_proto(buf);
     }
 
     /// Appends what [`json`](Self::json) is, with or without the value, and keeps nothing.

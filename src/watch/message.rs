@@ -100,16 +100,13 @@ impl Message {
     ///
     /// Shared by all streams of the interest when the watcher's id is 0, the first that a stream gives.
     pub fn json_chunk(&self, identity: &Identity) -> Chunk {
-        match self {
+        if let Self::Events { id: WatchId(0), frame, part: None } = self {
             // Encoded right into the chunk, so that it is kept once.
-            Self::Events { id: WatchId(0), frame, part: None } => {
-                frame.chunk(|| Chunk::new(256, |buf| self.put_json_line(identity, Frame::put_json, buf))).clone()
-            }
-            _ => {
-                let put = |frame: &Frame, buf: &mut Vec<u8>| buf.extend_from_slice(frame.json());
-                Chunk::new(256, |buf| self.put_json_line(identity, put, buf))
-            }
+            let make = || Chunk::new(256, |buf| self.put_json_line(identity, Frame::put_json, buf));
+            return frame.chunk(make).clone();
         }
+        let put = |frame: &Frame, buf: &mut Vec<u8>| buf.extend_from_slice(frame.json());
+        Chunk::new(256, |buf| self.put_json_line(identity, put, buf))
     }
 
     fn put_json_line(&self, identity: &Identity, put_events: impl FnOnce(&Frame, &mut Vec<u8>), buf: &mut Vec<u8>) {

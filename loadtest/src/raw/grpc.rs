@@ -38,8 +38,8 @@ enum Call {
     Range,
 }
 
-fn header(revision: i64) -> Option<ResponseHeader> {
-    Some(ResponseHeader { cluster_id: 1, member_id: 2, revision, raft_term: 2 })
+fn header(revision: i64) -> ResponseHeader {
+    ResponseHeader { cluster_id: 1, member_id: 2, revision, raft_term: 2 }
 }
 
 fn pair(key: &[u8], value: &[u8], revision: i64) -> KeyValue {
@@ -49,17 +49,17 @@ fn pair(key: &[u8], value: &[u8], revision: i64) -> KeyValue {
 
 pub(super) fn event(key: &[u8], value: &[u8], revision: i64) -> Vec<u8> {
     let event = Event { kv: Some(pair(key, value, revision)), ..Event::default() };
-    framed(&WatchResponse { header: header(revision), events: vec![event], ..WatchResponse::default() })
+    framed(&WatchResponse { header: Some(header(revision)), events: vec![event], ..WatchResponse::default() })
 }
 
 pub(super) fn put_answer(stream: u32, revision: i64) -> Vec<u8> {
-    frames_of(stream, &framed(&PutResponse { header: header(revision), prev_kv: None }))
+    frames_of(stream, &framed(&PutResponse { header: Some(header(revision)), prev_kv: None }))
 }
 
 pub(super) fn range(pairs: &BTreeMap<Vec<u8>, (i64, Vec<u8>)>, revision: i64) -> Vec<u8> {
     let kvs: Vec<_> = pairs.iter().map(|(key, (at, value))| pair(key, value, *at)).collect();
     let count = i64::try_from(kvs.len()).unwrap_or(0);
-    framed(&RangeResponse { header: header(revision), kvs, more: false, count })
+    framed(&RangeResponse { header: Some(header(revision)), kvs, more: false, count })
 }
 
 /// A whole answer.
@@ -77,7 +77,8 @@ pub(super) fn frames_of(stream: u32, message: &[u8]) -> Vec<u8> {
 impl Streams {
     pub(super) fn watch(&mut self, stream: u32, revision: i64) -> Vec<u8> {
         self.watches.push(stream);
-        let created = framed(&WatchResponse { header: header(revision), created: true, ..WatchResponse::default() });
+        let created =
+            framed(&WatchResponse { header: Some(header(revision)), created: true, ..WatchResponse::default() });
         let mut out = Vec::new();
         put_frame(&mut out, HEADERS, END_HEADERS, stream, HEAD);
         put_data_head(&mut out, stream, created.len());
@@ -104,9 +105,10 @@ impl Streams {
             self.greeted = true;
             put_frame(out, SETTINGS, 0, 0, &[]);
         }
-        let (&[a, b, c, kind, flags, d, e, f, g], body) = request.split_first_chunk::<9>()?;
-        let length = u32::from_be_bytes([0, a, b, c]) as usize;
-        let stream = u32::from_be_bytes([d, e, f, g]) & 0x7fff_ffff;
+        let (head, body) = request.split_first_chunk::<9>()?;
+        let (kind, flags) = (head[3], head[4]);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
         let payload = body.get(..length)?.to_vec();
         request.drain(..9 + length);
         Some(match kind {

@@ -73,12 +73,12 @@ impl Storm {
         let prefix = format!("{PREFIX}storm/");
         let (found, _) = client.range(&prefix)?;
         ensure!(found == self.keys, "{found} keys instead of {}", self.keys);
-        let (length, digest) = self.load(target, 1, &mut |_| Ok(()))?[0].0;
+        let (length, digest) = Self::load(target, 1, &mut |_| Ok(()))?[0].0;
         let mut outcome = Outcome::default();
         let before = Meter::start(place.pid)?.memory()?;
         let meter = Meter::start(place.pid)?;
         let bar = progress("clients", self.clients);
-        let loaded = self.load(target, self.clients, &mut |done| {
+        let loaded = Self::load(target, self.clients, &mut |done| {
             bar.set_position(done as u64);
             let memory = meter.memory()?.unwrap_or(0.0) / 1024.0;
             ensure!(memory < float(self.limit), "given up: {memory:.0} MiB of memory, {done} clients served");
@@ -109,7 +109,6 @@ impl Storm {
 
     /// Loads into so many clients at once, and tells of each what it got and how long it took.
     fn load(
-        &self,
         target: &Target,
         count: usize,
         done: &mut dyn FnMut(usize) -> Result<()>,

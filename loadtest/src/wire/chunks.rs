@@ -18,7 +18,7 @@ impl Chunks {
     /// Reads bytes as they came, and tells what was said in them. None if they are no chunked answer with status 200.
     pub(crate) fn read(&mut self, bytes: &[u8], said: &mut Vec<Said>) -> Option<()> {
         if self.buffer.is_empty() && self.in_body {
-            let used = self.messages(bytes, said)?;
+            let used = Self::messages(bytes, said)?;
             self.buffer.extend_from_slice(&bytes[used..]);
             return Some(());
         }
@@ -36,14 +36,14 @@ impl Chunks {
             }
             self.in_body = true;
         }
-        at += self.messages(&buffer[at..], said)?;
+        at += Self::messages(&buffer[at..], said)?;
         // Kept only while it is needed, as there are many streams.
         self.buffer = buffer[at..].to_vec();
         Some(())
     }
 
     /// Reads whole chunks and returns how many bytes they have.
-    fn messages(&self, bytes: &[u8], said: &mut Vec<Said>) -> Option<usize> {
+    fn messages(bytes: &[u8], said: &mut Vec<Said>) -> Option<usize> {
         let mut at = 0;
         while let Some(line) = memmem::find(&bytes[at..], b"\r\n") {
             let size = std::str::from_utf8(&bytes[at..at + line]).ok()?;
@@ -61,13 +61,15 @@ fn number(bytes: &[u8]) -> i64 {
     bytes.iter().take_while(|byte| byte.is_ascii_digit()).fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
 }
 
+/// Before the number and the text in an event.
+const REVISION: &[u8] = b"\"mod_revision\":\"";
+const VALUE: &[u8] = b"\"value\":\"";
+
 fn message(chunk: &[u8], said: &mut Vec<Said>) {
     // etcd sends the newline after a long message as a chunk of its own, and a space says nothing.
     if chunk.trim_ascii().is_empty() {
         return;
     }
-    const REVISION: &[u8] = b"\"mod_revision\":\"";
-    const VALUE: &[u8] = b"\"value\":\"";
     let mut found = false;
     for position in memmem::find_iter(chunk, REVISION) {
         let rest = &chunk[position + REVISION.len()..];

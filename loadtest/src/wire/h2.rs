@@ -150,7 +150,6 @@ impl Connection {
             SETTINGS if flags & ACK == 0 => put_frame(&mut self.out, SETTINGS, ACK, 0, &[]),
             PING if flags & ACK == 0 => put_frame(&mut self.out, PING, ACK, 0, payload),
             // The rest of headers, and room for what is sent here, which is little.
-            CONTINUATION | WINDOW_UPDATE | SETTINGS | PING => {}
             _ => {}
         }
     }

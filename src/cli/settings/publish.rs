@@ -27,7 +27,7 @@ pub(super) fn merge(flags: PublishArgs, file: &mut File) -> PublishArgs {
 
 /// What is published where; none without `--publish`.
 pub(super) fn resolve(
-    args: PublishArgs,
+    args: &PublishArgs,
     config: &Config,
     upstream: UpstreamConfig,
 ) -> Result<Option<PublishConfig>, SettingsError> {

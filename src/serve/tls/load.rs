@@ -98,7 +98,7 @@ pub(super) fn load(settings: &Tls) -> Result<Loaded, TlsError> {
         expires = expires.min(end(certificate, &chain)?);
         let private = private_key(key, &mut digest)?;
         let pair = CertifiedKey::from_der(chain, private, &provider);
-        keys.push(Arc::new(pair.map_err(|error| content(key, error))?));
+        keys.push(Arc::new(pair.map_err(|error| content(key, &error))?));
     }
     if keys.is_empty() {
         return Err(TlsError::Missing);
@@ -128,37 +128,37 @@ fn read(path: &Path, digest: &mut Xxh3) -> Result<Vec<u8>, TlsError> {
     Ok(text)
 }
 
-fn content(path: &Path, reason: impl ToString) -> TlsError {
+fn content(path: &Path, reason: &dyn std::fmt::Display) -> TlsError {
     TlsError::Content { path: path.into(), reason: reason.to_string() }
 }
 
 fn certificates(path: &Path, digest: &mut Xxh3) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let text = read(path, digest)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| content(path, error))?;
+    let chain = chain.map_err(|error| content(path, &error))?;
     if chain.is_empty() {
-        return Err(content(path, "has no certificate in PEM"));
+        return Err(content(path, &"has no certificate in PEM"));
     }
     Ok(chain)
 }
 
 fn private_key(path: &Path, digest: &mut Xxh3) -> Result<PrivateKeyDer<'static>, TlsError> {
     // What is wrong is told by kind alone, so that nothing of a key gets into a log.
-    PrivateKeyDer::from_pem_slice(&read(path, digest)?).map_err(|_| content(path, "has no private key in PEM"))
+    PrivateKeyDer::from_pem_slice(&read(path, digest)?).map_err(|_| content(path, &"has no private key in PEM"))
 }
 
 fn roots(path: &Path, digest: &mut Xxh3) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, digest)? {
-        roots.add(certificate).map_err(|error| content(path, error))?;
+        roots.add(certificate).map_err(|error| content(path, &error))?;
     }
     Ok(roots)
 }
 
 /// When the first certificate of a chain ends, in seconds since the epoch.
 fn end(path: &Path, chain: &[CertificateDer<'_>]) -> Result<i64, TlsError> {
-    let first = chain.first().ok_or_else(|| content(path, "has no certificate in PEM"))?;
-    let (_, first) = X509Certificate::from_der(first).map_err(|error| content(path, error))?;
+    let first = chain.first().ok_or_else(|| content(path, &"has no certificate in PEM"))?;
+    let (_, first) = X509Certificate::from_der(first).map_err(|error| content(path, &error))?;
     Ok(first.validity().not_after.timestamp())
 }
 
