@@ -196,6 +196,7 @@ fn request(random: &mut StdRng, port: u16) -> Request {
         target: pick(&path, random) + &pick(&query, random),
         headers,
         port,
+        ..Request::default()
     }
 }
 

@@ -123,6 +123,7 @@ fn request(random: &mut StdRng, port: u16) -> Request {
         target: pick(&PATHS, random).into(),
         headers,
         port,
+        ..Request::default()
     }
 }
 
