@@ -241,3 +241,26 @@ fn more_objects_and_larger_ones_than_a_transaction_takes() {
     assert_eq!((of("upstreams/"), of("routes/")), (1, 1), "{left_out:?}");
     nothing_dangles(&etcd, content(&etcd, 0).0 - 5);
 }
+
+#[test]
+fn every_replica_serves_what_the_etcd_holds() {
+    let Some(binary) = program("CONFCAST_ETCD", "etcd") else { return };
+    let etcd = Etcd::start(&binary);
+    let dir = tempfile::tempdir().expect("a directory");
+    write_mesh(dir.path(), names("a", 3));
+    let replicas = [replica(&etcd, dir.path(), &[]).ready(), replica(&etcd, dir.path(), &[]).ready()];
+    until("published", || objects(&etcd).len() == 6);
+    let read = |address| {
+        let all = json!({"key": b64("/apisix/"), "range_end": b64("/apisix0")});
+        let answer = http::post(address, "/v3/kv/range", &all).json();
+        json!([answer["header"]["cluster_id"], answer["kvs"]])
+    };
+    write_mesh(dir.path(), names("a", 5));
+    until("published anew", || objects(&etcd).len() == 10);
+    for replica in &replicas {
+        assert_eq!(read(replica.address), read(etcd.address));
+        let written =
+            http::post(replica.address, "/v3/kv/put", &json!({"key": b64("/apisix/mine"), "value": b64("1")}));
+        assert_eq!(written.status, 200, "what is not the publisher's can be written");
+    }
+}

@@ -94,10 +94,11 @@ func watches(ctx context.Context, client *clientv3.Client) {
 	must((<-events).Created, "created")
 	first, err := client.Put(ctx, "/w/a", "1")
 	check(err)
-	_, err = client.Txn(ctx).Then(clientv3.OpPut("/w/a", "2"), clientv3.OpPut("/w/b", "2")).Commit()
-	check(err)
+	// One after the other: a stream that is behind gets several revisions in one response.
 	response := <-events
 	must(len(response.Events) == 1 && response.Events[0].IsCreate(), "first event")
+	_, err = client.Txn(ctx).Then(clientv3.OpPut("/w/a", "2"), clientv3.OpPut("/w/b", "2")).Commit()
+	check(err)
 	response = <-events
 	must(len(response.Events) == 2 && response.Events[0].IsModify() && string(response.Events[0].PrevKv.Value) == "1", "a revision in one response")
 	check(client.RequestProgress(ctx))
