@@ -64,8 +64,7 @@ impl Upstream {
 
     pub(super) fn heard(&self) {
         *self.0.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        metrics::gauge!(crate::telemetry::upstream::LAST_RESPONSE).set(now.as_secs_f64());
+        metrics::gauge!(crate::telemetry::upstream::LAST_RESPONSE).set(crate::telemetry::now());
     }
 
     /// Notes whether changes arrive. True if that is news.
