@@ -75,7 +75,7 @@ pub fn write(keys: &Keys, fence: &Fence, steps: &[Step]) -> TxnRequest {
     TxnRequest { compare, success, failure: vec![look_up(&fence.key)] }
 }
 
-/// The answer to [`write`].
+/// The answer to [`write()`].
 pub fn wrote(response: &TxnResponse) -> Answer {
     if response.succeeded {
         return Answer::Written { revision: revision(response.header.as_ref()) };
