@@ -182,7 +182,8 @@ fn world(random: &mut StdRng, port: u16, version: usize) -> (Vec<Resource>, Valu
 }
 
 fn request(random: &mut StdRng, port: u16) -> Request {
-    let hosts = ["a.test", "b.test", "x.a.test", "y.x.a.test", "z-c.test", "a.other", "c", "b.test:8080", "A.Test"];
+    let hosts =
+        ["a.test", "b.test", "x.a.test", "y.x.a.test", "z-c.test", "-c.test", "a.other", "c", "b.test:8080", "A.Test"];
     let query = ["", "", "", "?q", "?q=", "?q=1", "?q=abc", "?q=ABC", "?r=1&q=a.c"];
     let path = ["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c/d", "/A", "/a*b", "/b.c", "/bxc", "/x-y/z", "/A/B"];
     let mut headers = Vec::new();

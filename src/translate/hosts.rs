@@ -8,12 +8,35 @@ use crate::apisix::expr::{self, Op};
 /// The domains of a virtual host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hosts {
-    /// Exact names and suffixes after a star, by the ports that a request may name with them.
-    pub(super) named: BTreeMap<PortRule, Vec<String>>,
+    /// Exact names and suffixes after a star, by what else must be so of a request's host.
+    pub(super) named: BTreeMap<HostRule, Vec<String>>,
     /// What comes before the star of `name.*`.
     pub(super) prefixes: Vec<String>,
     /// Whether any host is meant.
     pub(super) any: bool,
+}
+
+/// What must be so of a request's host, beside its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct HostRule {
+    /// The ports that it may name.
+    ports: PortRule,
+    /// A suffix before which there must be something. APISIX takes `-a.test` for `*-a.test`, Envoy does not.
+    longer_than: Option<String>,
+}
+
+impl HostRule {
+    /// The conditions.
+    pub(super) fn conditions(&self) -> Vec<Expr> {
+        let longer = |suffix: &String| Expr::is("host", Op::MatchesAnyCase, format!("^.+{}\\z", expr::literal(suffix)));
+        self.ports.condition().into_iter().chain(self.longer_than.as_ref().map(longer)).collect()
+    }
+
+    /// What tells it from others in an id.
+    pub(super) fn key(&self) -> String {
+        let ports = self.ports.key();
+        self.longer_than.as_ref().map_or(ports.clone(), |suffix| format!("{ports}*{suffix}"))
+    }
 }
 
 /// Which ports a request may name in its Host header.
@@ -32,7 +55,7 @@ pub(super) enum PortRule {
 
 impl PortRule {
     /// The condition, if there is one. APISIX itself ignores the port when it chooses by host, Envoy does not.
-    pub(super) fn condition(&self) -> Option<Expr> {
+    fn condition(&self) -> Option<Expr> {
         let Self::Only { none, ports } = self else { return None };
         let list = ports.iter().map(String::as_str).collect::<Vec<_>>().join("|");
         Some(match (none, ports.is_empty()) {
@@ -46,7 +69,7 @@ impl PortRule {
     }
 
     /// What tells it from others in an id.
-    pub(super) fn key(&self) -> String {
+    fn key(&self) -> String {
         match self {
             Self::Any => "any".into(),
             Self::Only { none, ports } => format!("{none}{ports:?}"),
@@ -86,7 +109,8 @@ pub(super) fn take(domains: &[String], ignore_port: bool) -> (Hosts, Vec<String>
     }
     for (name, (none, ports)) in ports {
         let rule = if ignore_port { PortRule::Any } else { PortRule::Only { none, ports } };
-        hosts.named.entry(rule).or_default().push(name);
+        let longer_than = name.strip_prefix('*').filter(|suffix| !suffix.starts_with('.')).map(str::to_owned);
+        hosts.named.entry(HostRule { ports: rule, longer_than }).or_default().push(name);
     }
     hosts.prefixes.sort();
     (hosts, refused)

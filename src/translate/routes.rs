@@ -137,10 +137,9 @@ impl Assembly<'_> {
         let wider = self.wider || hosts.iter().any(|(_, hosts)| wild(hosts));
         for (host, hosts) in &hosts {
             for (rule, names) in &hosts.named {
-                let condition = rule.condition();
+                let conditions = rule.conditions();
                 let routes = host.routes.iter().chain(wider.then_some(&terminal));
-                let candidates: Vec<_> =
-                    routes.map(|route| Candidate::new(route, host, condition.iter().cloned().collect())).collect();
+                let candidates: Vec<_> = routes.map(|route| Candidate::new(route, host, conditions.clone())).collect();
                 self.emit(&candidates, names, &rule.key(), out, notes);
             }
         }
