@@ -18,6 +18,7 @@ pub mod sniff;
 pub mod socket;
 pub mod takeover;
 pub mod tls;
+mod unflushed;
 
 pub use connection::{Port, Service, Times};
 pub use listener::{Stop, bind, serve};

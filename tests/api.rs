@@ -358,3 +358,24 @@ fn memory(confcast: &Confcast) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") << 10
 }
+
+#[test]
+fn an_answer_that_is_not_read_yet_is_not_lost_to_a_watch_behind_it() {
+    let server = server();
+    let value = b64("v".repeat(1 << 20));
+    for key in 0..12 {
+        let put = json!({"key": b64(format!("/big/{key:02}")), "value": value});
+        assert_eq!(http::post(server.address, "/v3/kv/put", &put).status, 200);
+    }
+    let mut connection = Connection::open(server.address);
+    connection.post("/v3/kv/range", &json!({"key": b64("/big/"), "range_end": b64("/big0")}).to_string());
+    let create = json!({"create_request": {"key": b64("/big/"), "range_end": b64("/big0")}});
+    connection.post("/v3/watch", &create.to_string());
+    // The server has had time to look at the second request before the first answer is read.
+    assert_eq!(http::get(server.address, "/version").status, 200);
+    let answer = connection.answer().json();
+    assert_eq!(answer["kvs"].as_array().map(Vec::len), Some(12));
+    assert_eq!(connection.head().0, 200);
+    let created: Value = serde_json::from_slice(&connection.chunk()).expect("a line of JSON");
+    assert_eq!(created["result"]["created"], json!(true));
+}

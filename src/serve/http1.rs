@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use http::{Request, Version};
@@ -15,6 +16,7 @@ use super::connection::{Client, Times};
 use super::request::RequestBody;
 use super::socket::Socket;
 use super::takeover::{Takeover, Task};
+use super::unflushed::Unflushed;
 
 /// Serves a connection until it ends, or until a handler takes it over: then returns what goes on with it.
 pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: CancellationToken) -> Option<Task> {
@@ -29,6 +31,7 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
+    let (socket, behind) = Unflushed::new(socket);
     let mut connection = http.serve_connection(TokioIo::new(socket), respond);
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut stopping = false;
@@ -38,7 +41,10 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
             Pin::new(&mut connection).graceful_shutdown();
         }
         let ended = Pin::new(&mut connection).poll(cx);
-        if let Some(make) = takeover.taken() {
+        // An answer that was not read yet is written first, which wakes this.
+        if !behind.load(Ordering::Relaxed)
+            && let Some(make) = takeover.taken()
+        {
             return Poll::Ready(Some(make));
         }
         ended.map(|ended| {
@@ -50,5 +56,5 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
     })
     .await?;
     // What the client has sent beyond its request is not for anyone: the answer to it never ends.
-    Some(make(connection.into_parts().io.into_inner()))
+    Some(make(connection.into_parts().io.into_inner().into_inner()))
 }
