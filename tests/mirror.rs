@@ -3,24 +3,10 @@
 
 mod support;
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
-use support::etcd::Etcd;
+use support::etcd::{Etcd, etcds};
 use support::http::{Connection, b64 as encode, post};
-use support::{Confcast, program, until};
-
-/// Debian's etcd and 3.5, as far as they are there.
-fn etcds() -> Vec<PathBuf> {
-    let newer = std::env::var_os("CONFCAST_ETCD35").map(PathBuf::from);
-    program("CONFCAST_ETCD", "etcd").into_iter().chain(newer).collect()
-}
-
-fn mirror(of: std::net::SocketAddr, flags: &[&str]) -> Confcast {
-    let url = format!("http://{of}");
-    let all: Vec<_> = ["--source", "etcd", "--upstream", &url].into_iter().chain(flags.iter().copied()).collect();
-    Confcast::serve(&all).ready()
-}
+use support::{mirror, program, until};
 
 /// Revision and pairs of everything.
 fn state(server: std::net::SocketAddr) -> Value {

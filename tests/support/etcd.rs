@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::envoy::free_port;
-use super::{http, until};
+use super::{http, program, until};
+
+/// Debian's etcd and 3.5, as far as they are there.
+pub fn etcds() -> Vec<PathBuf> {
+    let newer = std::env::var_os("CONFCAST_ETCD35").map(PathBuf::from);
+    program("CONFCAST_ETCD", "etcd").into_iter().chain(newer).collect()
+}
 
 /// A running etcd with an empty store. Killed when it is dropped.
 pub struct Etcd {

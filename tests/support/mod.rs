@@ -3,6 +3,7 @@
 
 pub mod envoy;
 pub mod etcd;
+pub mod history;
 pub mod http;
 pub mod tls;
 
@@ -146,6 +147,13 @@ impl Drop for Confcast {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A mirror that serves.
+pub fn mirror(of: SocketAddr, flags: &[&str]) -> Confcast {
+    let url = format!("http://{of}");
+    let all: Vec<_> = ["--source", "etcd", "--upstream", &url].into_iter().chain(flags.iter().copied()).collect();
+    Confcast::serve(&all).ready()
 }
 
 /// Waits until something is so.
