@@ -1,6 +1,7 @@
 //! A watch stream that has its connection for itself: chunks that all streams share, written as they are.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
@@ -25,6 +26,10 @@ const PACK: usize = 64 << 10;
 /// Parts of one vectored write.
 const PARTS: usize = 64;
 
+/// Bytes that a client may send after its request. They are read, so that the client's leaving is noticed, and say
+/// nothing: it waits for an answer that has no end. Whoever sends more is no client of a watch.
+const HEARD: usize = 64 << 10;
+
 /// What ends a body in chunks.
 const LAST: &[u8] = b"0\r\n\r\n";
 
@@ -42,8 +47,8 @@ pub(super) struct Push {
     pending: Rope,
     /// Whether nothing comes after what is pending.
     ended: bool,
-    /// Whether the client has sent more than its request. It is not read then, as by etcd.
-    talkative: bool,
+    /// Bytes that the client has sent after its request.
+    heard: usize,
 }
 
 impl Push {
@@ -58,7 +63,7 @@ impl Push {
             keepalive: node.gateway_keepalive.map(every).map(Box::new),
             pending,
             ended: false,
-            talkative: false,
+            heard: 0,
         }
     }
 
@@ -133,18 +138,18 @@ impl Push {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when the client has left.
+    /// Ready when the client has left, or has said too much.
     fn poll_left(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.talkative {
-            let mut byte = [0];
-            let mut read = ReadBuf::new(&mut byte);
+        while self.heard <= HEARD {
+            let mut bytes = [MaybeUninit::uninit(); 1024];
+            let mut read = ReadBuf::uninit(&mut bytes);
             ready!(Pin::new(&mut *socket).poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
-                return Poll::Ready(Ok(()));
+                break;
             }
-            self.talkative = true;
+            self.heard += read.filled().len();
         }
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 }
 
