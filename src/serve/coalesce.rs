@@ -39,11 +39,14 @@ struct Gathering {
     bytes: Vec<u8>,
     /// How much of them is written.
     written: usize,
+    /// Whether there was no room when something was last written.
+    full: bool,
+    signs: u64,
 }
 
 /// Both ends.
 pub(super) fn coalesce(socket: Socket) -> (Coalesce, Flush) {
-    let shared = Shared(Arc::new(Mutex::new(Gathering { socket, bytes: Vec::new(), written: 0 })));
+    let shared = Shared(Arc::new(Mutex::new(Gathering::new(socket))));
     (Coalesce(shared.clone()), Flush(shared))
 }
 
@@ -58,14 +61,33 @@ impl Flush {
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gathering = self.0.lock();
         ready!(gathering.poll_write_out(cx))?;
-        Pin::new(&mut gathering.socket).poll_flush(cx)
+        let sent = Pin::new(&mut gathering.socket).poll_flush(cx);
+        gathering.note_room(sent.is_ready());
+        sent
+    }
+
+    /// Signs of life of the client so far: something came from it, or there is room again where there was none, so
+    /// that it has read something. A write alone is no sign, as the system takes it for a client that is gone, too.
+    pub(super) fn signs_of_life(&self) -> u64 {
+        self.0.lock().signs
     }
 }
 
 impl Gathering {
+    fn new(socket: Socket) -> Self {
+        Self { socket, bytes: Vec::new(), written: 0, full: false, signs: 0 }
+    }
+
+    fn note_room(&mut self, is_room: bool) {
+        self.signs += u64::from(self.full && is_room);
+        self.full = !is_room;
+    }
+
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.bytes[self.written..]))? {
+            let written = Pin::new(&mut self.socket).poll_write(cx, &self.bytes[self.written..]);
+            self.note_room(written.is_ready());
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.written += count,
             }
@@ -130,6 +152,10 @@ impl AsyncWrite for Coalesce {
 
 impl AsyncRead for Coalesce {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let mut gathering = self.0.lock();
+        let read = Pin::new(&mut gathering.socket).poll_read(cx, buf);
+        gathering.signs += u64::from(buf.filled().len() > before);
+        read
     }
 }

@@ -43,12 +43,15 @@ pub struct Times {
     pub next_request: Duration,
     /// Between pings on HTTP/2. Default 60 s.
     pub ping: Duration,
+    /// From a ping until the connection ends, if all that time there is no answer and nothing else that shows life.
+    /// Default 20 s.
+    pub pong: Duration,
 }
 
 impl Default for Times {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { first_bytes: seconds(10), next_request: seconds(150), ping: seconds(60) }
+        Self { first_bytes: seconds(10), next_request: seconds(150), ping: seconds(60), pong: seconds(20) }
     }
 }
 

@@ -13,7 +13,7 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
-use tokio::time::{Duration, Instant, Sleep};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,9 +29,6 @@ const MAX_STREAMS: u32 = 1 << 20;
 
 /// Bytes that a client may send before it is read, on a stream and on a connection.
 const WINDOW: u32 = 1 << 20;
-
-/// How long the answer to a ping may take.
-const PONG: Duration = Duration::from_secs(20);
 
 /// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered.
 pub(super) async fn run(
@@ -57,7 +54,7 @@ pub(super) async fn run(
     // The preface has come, but the client's settings have not.
     let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
     let mut connection = connection.map_err(io::Error::other)?;
-    let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times.ping));
+    let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times));
     let mut driver = Driver { connection, flush, client, tasks, watches: FuturesUnordered::new(), ping };
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut stopping = false;
@@ -84,7 +81,7 @@ struct Driver {
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(ping) = &mut self.ping
-            && ping.poll_lost(cx).is_ready()
+            && ping.poll_lost(&self.flush, cx).is_ready()
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -124,37 +121,42 @@ impl Driver {
 }
 
 /// Finds out whether the client is still there.
+///
+/// The answer to a ping may take long while the client lives: the ping comes after all that the client has not read
+/// yet. So whatever shows life gives it more time.
 struct KeepAlive {
     pings: PingPong,
-    every: Duration,
+    times: Times,
     next: Pin<Box<Sleep>>,
     waiting: bool,
+    /// The signs of life when the clock was set.
+    seen: u64,
 }
 
 impl KeepAlive {
-    fn new(pings: PingPong, every: Duration) -> Self {
-        Self { pings, every, next: Box::pin(tokio::time::sleep(every)), waiting: false }
+    fn new(pings: PingPong, times: Times) -> Self {
+        Self { pings, times, next: Box::pin(tokio::time::sleep(times.ping)), waiting: false, seen: 0 }
     }
 
-    /// Ready when the client does not answer.
-    fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.waiting && self.pings.poll_pong(cx).is_ready() {
-            self.waiting = false;
-            self.next.as_mut().reset(Instant::now() + self.every);
-        }
-        while self.next.as_mut().poll(cx).is_ready() {
-            if self.waiting || self.pings.send_ping(Ping::opaque()).is_err() {
+    /// Ready when the client neither answers nor lives.
+    fn poll_lost(&mut self, flush: &Flush, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.waiting && self.pings.poll_pong(cx).is_ready() {
+                self.waiting = false;
+                self.next.as_mut().reset(Instant::now() + self.times.ping);
+            }
+            ready!(self.next.as_mut().poll(cx));
+            let signs = flush.signs_of_life();
+            if self.waiting && signs == self.seen {
                 return Poll::Ready(());
             }
+            if !self.waiting && self.pings.send_ping(Ping::opaque()).is_err() {
+                return Poll::Ready(());
+            }
+            // Asked once more for the answer, so that it wakes this task.
             self.waiting = true;
-            self.next.as_mut().reset(Instant::now() + PONG);
+            self.seen = signs;
+            self.next.as_mut().reset(Instant::now() + self.times.pong);
         }
-        if self.waiting && self.pings.poll_pong(cx).is_ready() {
-            self.waiting = false;
-            self.next.as_mut().reset(Instant::now() + self.every);
-            // Asks the clock again, so that it wakes this task.
-            return self.poll_lost(cx);
-        }
-        Poll::Pending
     }
 }
