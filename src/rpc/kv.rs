@@ -51,11 +51,11 @@ impl Node {
             caller.may_read(&range.range)?;
             let key = Key { range: range.range, keys_only: range.keys_only, form };
             if let Some(kept) = self.ranges.read(&key, &self.store) {
-                return Ok(range::message(&self.identity, &Content::from(kept), form));
+                return range::message(&self.identity, &Content::from(kept), form);
             }
         }
         let (result, revision) = self.range(caller, request)?;
-        Ok(range::message(&self.identity, &Content::of(&result, form, revision), form))
+        range::message(&self.identity, &Content::of(&result, form, revision), form)
     }
 
     /// Puts a key.

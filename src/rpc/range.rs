@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use super::range_cache::Kept;
+use super::status::EtcdError;
 use crate::serve::grpc;
 use crate::serve::rope::Rope;
 use crate::store::Revision;
@@ -50,15 +51,15 @@ impl From<Kept> for Content {
     }
 }
 
-/// The answer: for gRPC with the prefix of a message.
-pub fn message(identity: &Identity, content: &Content, form: Form) -> Rope {
+/// The answer: for gRPC with the prefix of a message, which cannot be larger than gRPC allows.
+pub fn message(identity: &Identity, content: &Content, form: Form) -> Result<Rope, EtcdError> {
     match form {
         Form::Proto => proto(identity, content),
-        Form::Json => json(identity, content),
+        Form::Json => Ok(json(identity, content)),
     }
 }
 
-fn proto(identity: &Identity, content: &Content) -> Rope {
+fn proto(identity: &Identity, content: &Content) -> Result<Rope, EtcdError> {
     let mut header = Vec::with_capacity(40);
     identity.put_proto(&mut header, content.revision.0);
     let mut head = Vec::with_capacity(64);
@@ -67,12 +68,12 @@ fn proto(identity: &Identity, content: &Content) -> Rope {
     put_int64(&mut head, 4, i64::try_from(content.count).unwrap_or(i64::MAX));
     let length = head.len() + content.pieces.iter().map(Bytes::len).sum::<usize>();
     let mut rope = Rope::default();
-    rope.push_copy(&grpc::prefix(length));
+    rope.push_copy(&grpc::prefix(length)?);
     rope.push_copy(&head);
     for piece in &content.pieces {
         rope.push_shared(piece.clone());
     }
-    rope
+    Ok(rope)
 }
 
 fn json(identity: &Identity, content: &Content) -> Rope {
@@ -127,14 +128,14 @@ mod tests {
     /// What is put together here is what the generated code makes of the same message.
     fn check(result: &RangeResult) {
         let of = |form| Content::of(result, form, Revision(99));
-        let mut rope = super::message(&IDENTITY, &of(Form::Proto), Form::Proto);
+        let mut rope = super::message(&IDENTITY, &of(Form::Proto), Form::Proto).expect("small");
         let bytes = rope.copy_to_bytes(rope.len());
-        assert_eq!(bytes[..grpc::PREFIX], grpc::prefix(bytes.len() - grpc::PREFIX));
+        assert_eq!(bytes[..grpc::PREFIX], grpc::prefix(bytes.len() - grpc::PREFIX).expect("small"));
         let message = RangeResponse::decode(&bytes[grpc::PREFIX..]).expect("decodes");
         assert_eq!(message.kvs.len(), result.records.len());
         let header = message.header.expect("a header");
         assert_eq!((header.cluster_id, header.member_id, header.revision, header.raft_term), (u64::MAX, 7, 99, 2));
-        let mut rope = super::message(&IDENTITY, &of(Form::Json), Form::Json);
+        let mut rope = super::message(&IDENTITY, &of(Form::Json), Form::Json).expect("small");
         let text = rope.copy_to_bytes(rope.len());
         assert_eq!(text, serde_json::to_vec(&message).expect("encodes"), "{text:?}");
     }
@@ -147,5 +148,15 @@ mod tests {
         check(&RangeResult { records: records.clone(), more: true, count: 5, keys_only: false });
         check(&RangeResult { records: records.clone(), more: false, count: 3, keys_only: true });
         check(&RangeResult { records: records[..1].to_vec(), more: false, count: 1, keys_only: false });
+    }
+
+    /// Pieces that share their bytes, of 2 GiB together.
+    #[test]
+    fn an_answer_that_grpc_cannot_carry_is_an_error() {
+        let pieces = vec![Bytes::from(vec![b'x'; 1 << 20]); 2048];
+        let content = Content { pieces, more: false, count: 2048, revision: Revision(9) };
+        let refused = super::message(&IDENTITY, &content, Form::Proto).expect_err("too large");
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        assert!(super::message(&IDENTITY, &content, Form::Json).is_ok(), "HTTP has no such bound");
     }
 }

@@ -35,6 +35,14 @@ impl EtcdError {
         Self::new(Code::ResourceExhausted, format!("grpc: received message larger than max ({got} vs. {limit})"))
     }
 
+    /// An answer above what the transport sends, in the words of etcd's transport.
+    pub fn answer_too_large(length: usize, limit: usize) -> Self {
+        Self::new(
+            Code::ResourceExhausted,
+            format!("grpc: trying to send message larger than max ({length} vs. {limit})"),
+        )
+    }
+
     /// The server has no complete configuration yet. An empty answer instead would make gateways drop their routes.
     pub fn not_loaded(waiting_for: &str) -> Self {
         Self::new(Code::Unavailable, format!("confcast: no complete configuration yet, waiting for {waiting_for}"))

@@ -130,15 +130,16 @@ impl WatchBody {
         Ok(())
     }
 
-    fn push(&mut self, rope: &mut Rope, message: &Message) {
+    fn push(&mut self, rope: &mut Rope, message: &Message) -> Result<(), EtcdError> {
         self.head.clear();
         let events = message.put_proto(&self.identity, &mut self.head);
         let length = self.head.len() + events.as_ref().map_or(0, Bytes::len);
-        self.head.splice(0..0, grpc::prefix(length));
+        self.head.splice(0..0, grpc::prefix(length)?);
         rope.push_copy(&self.head);
         if let Some(events) = events {
             rope.push_shared(events);
         }
+        Ok(())
     }
 
     fn end(&mut self, error: &EtcdError) -> Poll<Option<Frame<Rope>>> {
@@ -161,9 +162,9 @@ impl Stream for WatchBody {
             if let Err(error) = this.poll_requests(cx) {
                 return this.end(&error);
             }
-            match this.watching.session.poll_next(cx) {
-                Poll::Ready(message) => this.push(&mut rope, &message),
-                Poll::Pending => break,
+            let Poll::Ready(message) = this.watching.session.poll_next(cx) else { break };
+            if let Err(error) = this.push(&mut rope, &message) {
+                return this.end(&error);
             }
         }
         if rope.is_empty() { Poll::Pending } else { Poll::Ready(Some(Frame::data(rope))) }

@@ -48,10 +48,14 @@ impl Messages {
     }
 }
 
-/// The prefix of a message of `length` bytes.
-pub fn prefix(length: usize) -> [u8; PREFIX] {
-    let [a, b, c, d] = u32::try_from(length).expect("a message is below 4 GiB").to_be_bytes();
-    [0, a, b, c, d]
+/// Bytes of the largest message that is sent, as etcd's transport has it.
+const MAX_SENT: usize = i32::MAX as usize;
+
+/// The prefix of a message of `length` bytes; an error if a client could not take one that large.
+pub fn prefix(length: usize) -> Result<[u8; PREFIX], EtcdError> {
+    let fits = u32::try_from(length).ok().filter(|_| length <= MAX_SENT);
+    let [a, b, c, d] = fits.ok_or_else(|| EtcdError::answer_too_large(length, MAX_SENT))?.to_be_bytes();
+    Ok([0, a, b, c, d])
 }
 
 /// A successful unary answer; `message` includes its prefix.
@@ -100,7 +104,7 @@ mod tests {
     fn messages_come_out_whole_whatever_the_pieces() {
         let mut wire = Vec::new();
         for message in [b"one".as_ref(), b"", b"three"] {
-            wire.extend(prefix(message.len()));
+            wire.extend(prefix(message.len()).expect("small"));
             wire.extend(message);
         }
         for size in [1, 2, 5, 100] {
@@ -119,8 +123,19 @@ mod tests {
     #[test]
     fn a_large_message_is_refused_before_it_has_come() {
         let mut messages = Messages::new(5);
-        messages.feed(&prefix(6));
+        messages.feed(&prefix(6).expect("small"));
         let refused = messages.take().expect_err("too large");
         assert_eq!(refused.text(), "grpc: received message larger than max (6 vs. 5)");
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_sent_is_an_error() {
+        assert_eq!(prefix(MAX_SENT).expect("fits"), [0, 0x7f, 0xff, 0xff, 0xff]);
+        for length in [MAX_SENT + 1, 4 << 30, usize::MAX] {
+            let refused = prefix(length).expect_err("too large");
+            assert_eq!(refused.code(), Code::ResourceExhausted);
+            let text = format!("grpc: trying to send message larger than max ({length} vs. 2147483647)");
+            assert_eq!(refused.text(), text);
+        }
     }
 }
