@@ -13,6 +13,7 @@
 pub mod frame;
 pub mod hub;
 pub mod interest;
+mod intervals;
 pub mod message;
 mod registry;
 pub mod session;

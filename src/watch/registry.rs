@@ -1,20 +1,20 @@
 //! Finds the interests that a key belongs to.
 //!
 //! Nearly all interests are one key or one prefix, for which a look-up costs one hash per prefix length in use,
-//! however many interests there are. The rest is gone through one by one.
+//! however many interests there are. The rest is in a search tree of intervals.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use futures_util::task::AtomicWaker;
 
 use super::interest::{Interest, Scope};
+use super::intervals::Intervals;
 
-/// Interests that share a key or a prefix.
+/// Interests that share a key, a prefix or an interval.
 type Group = Vec<Arc<Interest>>;
 
 /// All interests of running watchers.
@@ -26,7 +26,8 @@ pub(super) struct Registry {
     prefixes: DashMap<Bytes, Group>,
     /// How many prefixes there are of each length.
     prefix_lengths: Mutex<BTreeMap<usize, usize>>,
-    others: ArcSwap<Group>,
+    /// What is neither. A std lock: held to find and to wake, to add or to remove.
+    others: RwLock<Intervals<Group>>,
 }
 
 /// A watcher's place in the registry, given back when it is dropped.
@@ -92,9 +93,8 @@ impl Registry {
                 group.iter().for_each(|interest| hit(interest));
             }
         }
-        for interest in self.others.load().iter().filter(|interest| interest.scope().range.contains(key)) {
-            hit(interest);
-        }
+        let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
+        others.find(key, &mut |group| group.iter().for_each(|interest| hit(interest)));
     }
 
     /// The prefix lengths in use, ascending: what [`find`](Self::find) needs, looked up once for many keys.
@@ -111,7 +111,8 @@ impl Registry {
             // After the group is there, so that whoever sees the length finds the group.
             *self.prefix_lengths.lock().unwrap_or_else(PoisonError::into_inner).entry(prefix.len()).or_default() += 1;
         } else {
-            self.others.rcu(|others| with(others, interest));
+            let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+            others.update(range, |group| group.push(interest.clone()));
         }
     }
 
@@ -129,7 +130,11 @@ impl Registry {
                 }
             }
         } else {
-            self.others.rcu(|others| without(others, interest));
+            let mut others = self.others.write().unwrap_or_else(PoisonError::into_inner);
+            others.remove_if(range, |group| {
+                group.retain(|other| !Arc::ptr_eq(other, interest));
+                group.is_empty()
+            });
         }
     }
 }
@@ -141,14 +146,6 @@ fn leave(groups: &DashMap<Bytes, Group>, key: &Bytes, interest: &Arc<Interest>) 
             entry.remove();
         }
     }
-}
-
-fn with(group: &Group, interest: &Arc<Interest>) -> Group {
-    group.iter().chain([interest]).cloned().collect()
-}
-
-fn without(group: &Group, interest: &Arc<Interest>) -> Group {
-    group.iter().filter(|other| !Arc::ptr_eq(other, interest)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -168,8 +165,8 @@ mod tests {
         let scopes = [
             KeyRange::single("/a/b".into()),
             KeyRange::prefix("/a/"),
-            KeyRange::from_wire("/a".into(), "/c".into()),
             KeyRange::all(),
+            KeyRange::from_wire("/a".into(), "/c".into()),
         ]
         .map(Scope::all_of);
         let mut places: Vec<_> = scopes
@@ -181,7 +178,7 @@ mod tests {
         assert_eq!(hits(&registry, "/a/b"), scopes);
         assert_eq!(hits(&registry, "/a/c"), scopes[1..]);
         assert_eq!(hits(&registry, "/b"), scopes[2..]);
-        assert_eq!(hits(&registry, "/d"), scopes[3..]);
+        assert_eq!(hits(&registry, "/d"), scopes[2..3]);
         for left in (1..=4).rev() {
             places.truncate(left * 2 - 1);
             assert_eq!(registry.len(), left, "one watcher of the pair is left");
@@ -190,5 +187,6 @@ mod tests {
         }
         assert_eq!(hits(&registry, "/a/b"), []);
         assert!(registry.prefix_lengths().is_empty() && registry.keys.is_empty() && registry.prefixes.is_empty());
+        assert!(registry.others.read().expect("not poisoned").is_empty());
     }
 }
