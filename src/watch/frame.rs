@@ -73,6 +73,11 @@ impl Frame {
         self.from == from && self.history == snapshot.history()
     }
 
+    /// Which history it is of.
+    pub(super) fn history(&self) -> u64 {
+        self.history
+    }
+
     /// The first revision that the frame covers.
     pub fn from(&self) -> Revision {
         self.from

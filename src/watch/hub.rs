@@ -73,6 +73,13 @@ impl Hub {
         self.0.registry.len()
     }
 
+    /// Number of frames that are kept for watchers that are behind the others of their interest.
+    pub fn frames(&self) -> usize {
+        let mut sum = 0;
+        self.0.registry.for_each(|interest| sum += interest.frames());
+        sum
+    }
+
     /// Wakes streams after each commit until `token` is cancelled or the store ends.
     ///
     /// A stream registers before it looks at the store, and this looks for streams after the store has published, so

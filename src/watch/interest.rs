@@ -1,7 +1,7 @@
 //! An interest: what a watcher wants to see, shared by all that want the same.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::task::AtomicWaker;
@@ -10,7 +10,7 @@ use slab::Slab;
 use super::frame::Frame;
 use crate::store::{Event, KeyRange, Revision, Snapshot};
 
-/// Frames kept for watchers that come a little later. A watcher that is further behind than all of them makes its
+/// Most frames kept for watchers that come a little later. A watcher that is further behind than all of them makes its
 /// own, so this bounds memory and not progress.
 const FRAMES: usize = 16;
 
@@ -44,16 +44,48 @@ impl Scope {
 #[derive(Debug)]
 pub struct Interest {
     scope: Scope,
-    /// The newest frames, in the order in which they were made.
-    frames: Mutex<VecDeque<Arc<Frame>>>,
+    frames: Mutex<Frames>,
+    /// How many streams there are to wake.
+    watchers: AtomicUsize,
     /// A std mutex: held to add, remove or go through the list, never while anything waits.
     streams: Mutex<Slab<Arc<AtomicWaker>>>,
     woken_at: AtomicI64,
 }
 
+/// What was made lately.
+#[derive(Debug, Default)]
+struct Frames {
+    /// The newest, in the order in which they were made.
+    kept: VecDeque<Arc<Frame>>,
+    /// How far the foremost watcher has come, of which history, and how many have come as far.
+    foremost: (u64, Revision),
+    arrived: usize,
+}
+
+impl Frames {
+    /// Notes that one of so many watchers has got a frame. When all have come to the same end, nobody needs what there
+    /// is.
+    ///
+    /// A watcher that leaves may have been counted, so that the frames of those behind go too early: they are made
+    /// once more then. One that has come since was not, so that frames may stay until the next ones.
+    fn arrive(&mut self, frame: &Frame, watchers: usize) {
+        let end = (frame.history(), frame.through());
+        if end.0 != self.foremost.0 || end.1 > self.foremost.1 {
+            (self.foremost, self.arrived) = (end, 0);
+        }
+        if end == self.foremost {
+            self.arrived += 1;
+            if self.arrived >= watchers {
+                self.kept = VecDeque::new();
+            }
+        }
+    }
+}
+
 impl Interest {
     pub(super) fn new(scope: Scope) -> Self {
-        Self { scope, frames: Mutex::default(), streams: Mutex::default(), woken_at: AtomicI64::new(0) }
+        let (frames, watchers, streams) = Default::default();
+        Self { scope, frames, watchers, streams, woken_at: AtomicI64::new(0) }
     }
 
     /// What the interest is in.
@@ -61,20 +93,28 @@ impl Interest {
         &self.scope
     }
 
-    /// The frame that begins at `from`: one that another watcher had made, or a new one.
+    /// The frame that begins at `from`: one that another watcher had made, or a new one. The watcher who asks is then
+    /// past it.
     ///
     /// The lock is held while events are picked, not while they are encoded.
     pub fn frame(&self, snapshot: &Snapshot, from: Revision) -> Arc<Frame> {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frame) = frames.iter().rev().find(|frame| frame.is_of(snapshot, from)) {
-            return frame.clone();
-        }
-        let frame = Arc::new(Frame::collect(&self.scope, snapshot, from));
-        if frames.len() == FRAMES {
-            frames.pop_front();
-        }
-        frames.push_back(frame.clone());
+        let kept = frames.kept.iter().rev().find(|frame| frame.is_of(snapshot, from)).cloned();
+        let frame = kept.unwrap_or_else(|| {
+            let frame = Arc::new(Frame::collect(&self.scope, snapshot, from));
+            if frames.kept.len() == FRAMES {
+                frames.kept.pop_front();
+            }
+            frames.kept.push_back(frame.clone());
+            frame
+        });
+        frames.arrive(&frame, self.watchers.load(Ordering::Relaxed));
         frame
+    }
+
+    /// How many frames are kept for watchers that are behind.
+    pub fn frames(&self) -> usize {
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 
     /// Wakes every stream, once per revision.
@@ -98,11 +138,13 @@ impl Interest {
     }
 
     pub(super) fn add_stream(&self, waker: Arc<AtomicWaker>) -> usize {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(waker)
     }
 
     /// Removes the stream that `add_stream` gave this slot.
     pub(super) fn remove_stream(&self, slot: usize) {
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).remove(slot);
     }
 
