@@ -57,9 +57,7 @@ fn istio_gets_its_token_ca_and_node_identity() {
             environment.contains("router~$(POD_IP)~$(POD_NAME).gateway~gateway.svc.cluster.local"),
             "{environment}"
         );
-        let maps = manifests.kind("ConfigMap");
-        let settings: toml::Table =
-            toml::from_str(maps[0]["data"]["confcast.toml"].as_str().expect("text")).expect("TOML");
+        let settings: toml::Table = toml::from_str(&manifests.settings()).expect("TOML");
         assert_eq!(settings["xds_node_metadata"]["NAMESPACE"].as_str(), Some("gateway"));
         assert_eq!(settings["xds_node_metadata"]["LABELS"]["istio"].as_str(), Some("ingressgateway"));
     }
@@ -69,8 +67,7 @@ fn istio_gets_its_token_ca_and_node_identity() {
 fn values_of_every_type_become_settings_of_that_type() {
     let Some(helm) = program("CONFCAST_HELM", "helm") else { return };
     let manifests = example(&helm, "control-plane.yaml");
-    let maps = manifests.kind("ConfigMap");
-    let settings: toml::Table = toml::from_str(maps[0]["data"]["confcast.toml"].as_str().expect("text")).expect("TOML");
+    let settings: toml::Table = toml::from_str(&manifests.settings()).expect("TOML");
     let expected = serde_json::json!({
         "zone": "a", "shard": 3, "weights": {"blue": 1.5}, "features": ["canary", "quo\"te"]
     });

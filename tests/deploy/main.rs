@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "a test of several files")]
 
 mod helm;
+mod kustomize;
 mod manifests;
 mod settings;
 #[path = "../support/mod.rs"]

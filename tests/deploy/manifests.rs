@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::run;
 use crate::settings;
-use crate::support::program;
+use crate::support::{Confcast, http, program};
 
 /// Versions of Kubernetes that the manifests must be good for: the oldest that the chart allows, and the newest.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
@@ -34,6 +34,12 @@ impl Manifests {
         let found: Vec<_> = [self.kind("Deployment"), self.kind("StatefulSet")].concat();
         assert_eq!(found.len(), 1, "{}: one workload", self.name);
         found[0]
+    }
+
+    /// The text of the settings file.
+    pub fn settings(&self) -> String {
+        let maps = self.kind("ConfigMap");
+        maps.iter().find_map(|map| map["data"]["confcast.toml"].as_str()).expect("settings").to_owned()
     }
 
     /// Everything that must hold of any installation.
@@ -98,7 +104,10 @@ impl Manifests {
             let of: Vec<_> = services.iter().filter(|service| has(&service["metadata"]["labels"], selector)).collect();
             assert_eq!(of.len(), 1, "{}: each pod is scraped once", self.name);
             let names: Vec<_> = list(&of[0]["spec"]["ports"]).iter().map(|port| &port["name"]).collect();
-            assert!(list(&monitor["spec"]["endpoints"]).iter().all(|e| names.contains(&&e["port"])), "{}", self.name);
+            for endpoint in list(&monitor["spec"]["endpoints"]) {
+                assert!(names.contains(&&endpoint["port"]), "{}: {endpoint}", self.name);
+                assert_eq!(endpoint["path"], "/metrics", "{}", self.name);
+            }
         }
         for constraint in list(&pod["spec"]["topologySpreadConstraints"]) {
             assert!(has(labels, &constraint["labelSelector"]["matchLabels"]), "{}: {constraint}", self.name);
@@ -110,6 +119,10 @@ impl Manifests {
         let account = &pod["spec"]["serviceAccountName"];
         assert!(self.kind("ServiceAccount").iter().any(|a| a["metadata"]["name"] == *account), "{}", self.name);
         let volumes = [list(&pod["spec"]["volumes"]), list(&workload["spec"]["volumeClaimTemplates"])].concat();
+        for map in volumes.iter().filter_map(|volume| volume["configMap"]["name"].as_str()) {
+            let ours = self.kind("ConfigMap").iter().any(|other| other["metadata"]["name"] == map);
+            assert!(ours || !map.starts_with("confcast"), "{}: {map}", self.name);
+        }
         let name = |volume: &Value| volume["name"].as_str().or(volume["metadata"]["name"].as_str()).map(str::to_owned);
         let mut given: Vec<_> = volumes.iter().filter_map(name).collect();
         let mut mounted: Vec<_> = list(&container["volumeMounts"]).iter().filter_map(name).collect();
@@ -149,4 +162,12 @@ pub fn container(workload: &Value) -> &Value {
 /// A list, or an empty one.
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[test]
+fn what_probes_and_monitoring_ask_for_is_there() {
+    let server = Confcast::serve(&["--source", "none"]).ready();
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(http::get(server.admin, path).status, 200, "{path}");
+    }
 }

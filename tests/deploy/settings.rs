@@ -16,8 +16,7 @@ pub fn check(name: &str, manifests: &Manifests) {
     let workload = manifests.workload();
     let container = container(workload);
     let mounts: Vec<_> = list(&container["volumeMounts"]).iter().filter_map(|m| m["mountPath"].as_str()).collect();
-    let maps = manifests.kind("ConfigMap");
-    let text = maps.iter().find_map(|map| map["data"]["confcast.toml"].as_str()).expect("settings");
+    let text = &manifests.settings();
     let args: Vec<_> = list(&container["args"]).iter().filter_map(Value::as_str).collect();
     assert_eq!(args, ["serve", "--config", "/etc/confcast/confcast.toml"], "{name}");
     assert!(mounts.contains(&"/etc/confcast/confcast.toml"), "{name}: {mounts:?}");
