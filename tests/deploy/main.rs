@@ -4,6 +4,7 @@
 mod helm;
 mod kustomize;
 mod manifests;
+mod monitoring;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;
