@@ -3,6 +3,7 @@
 
 mod helm;
 mod kustomize;
+mod machines;
 mod manifests;
 mod monitoring;
 mod settings;
