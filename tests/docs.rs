@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use confcast::cli::reference;
 use confcast::telemetry::{Kind, SUBJECTS};
 
 /// Compares a file with what it should be, or writes it if `cargo xtask gen` asks for that.
@@ -45,4 +46,64 @@ from the start, with the value 0.
         }
     }
     check("metrics.md", &text);
+}
+
+#[test]
+fn configuration() {
+    let mut text = "\
+<!-- Made by `cargo xtask gen` from src/cli. -->
+# Configuration
+
+Each setting is a flag of `confcast serve` and `confcast check`, an environment variable, and a line of the file that
+`--config` names, in TOML ([deploy/confcast.toml](../deploy/confcast.toml) is one). Flags come before variables, and these
+before the file. What there may be several of is a flag given again, a variable with commas, or a list in the file. A name
+that is not known is an error, also in the file. Settings are read at the start; served certificates, the control plane's
+token and files of resources are followed as they change.
+
+`confcast check`, with the same flags and variables, says what is wrong without starting a server.
+"
+    .to_owned();
+    let settings = reference::settings();
+    let mut subject = "";
+    for setting in &settings {
+        if subject != setting.subject {
+            subject = &setting.subject;
+            let _ = write!(
+                text,
+                "\n## {subject}\n\n| flag, variable, name in the file | default | meaning |\n| --- | --- | --- |\n"
+            );
+        }
+        let value = setting.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+        let key = setting.key.as_ref().map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
+        let default = match setting.default.as_deref() {
+            None => "–".to_owned(),
+            // A value, or a description of one.
+            Some(default) if !default.contains(' ') => format!("`{default}`"),
+            Some(default) => default.to_owned(),
+        };
+        let meaning = setting.meaning.replace('|', "\\|");
+        let _ =
+            write!(text, "| `--{}{value}`<br>`{}`<br>{key} | {default} | {meaning}", setting.flag, setting.variable);
+        if !setting.choices.is_empty() {
+            let choices: Vec<_> = setting.choices.iter().map(|choice| format!("`{choice}`")).collect();
+            let _ = write!(text, ": {}", choices.join(", "));
+        }
+        if setting.several && !setting.meaning.contains("several") {
+            text.push_str("; several may be given");
+        }
+        text.push_str(" |\n");
+    }
+    check("configuration.md", &text);
+}
+
+#[test]
+fn every_setting_can_be_given_in_every_way() {
+    // These decide how the others are read, and how what is wrong with them is said.
+    let before: Vec<_> =
+        reference::settings().into_iter().filter(|setting| setting.key.is_none()).map(|setting| setting.flag).collect();
+    assert_eq!(before, ["log", "log-format", "config"]);
+    assert_eq!(reference::without_flag(), Vec::<&str>::new());
+    for setting in reference::settings() {
+        assert_eq!(setting.variable, format!("CONFCAST_{}", setting.flag.replace('-', "_").to_uppercase()));
+    }
 }
