@@ -33,6 +33,8 @@ mod translator;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::apisix::{Object, ObjectKey};
@@ -83,5 +85,5 @@ pub fn translate_all(resources: impl IntoIterator<Item = Resource>, options: Opt
         translator.apply(ResourceChange::Set(resource));
     }
     translator.flush();
-    Translation { objects: translator.objects().cloned().collect(), report: translator.report() }
+    Translation { objects: translator.objects().cloned().collect(), report: Arc::unwrap_or_clone(translator.report()) }
 }
