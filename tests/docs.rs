@@ -1,9 +1,13 @@
-//! The parts of the documentation that are made from the program are up to date. `cargo xtask gen` makes them.
-#![allow(missing_docs)]
+//! The parts of the documentation that are made from the program are up to date (`cargo xtask gen` makes them), the
+//! commands in the other parts are commands, and links lead somewhere.
+#![allow(clippy::print_stdout, missing_docs)]
+
+mod support;
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use confcast::cli::reference;
 use confcast::telemetry::{Kind, SUBJECTS};
@@ -106,4 +110,74 @@ fn every_setting_can_be_given_in_every_way() {
     for setting in reference::settings() {
         assert_eq!(setting.variable, format!("CONFCAST_{}", setting.flag.replace('-', "_").to_uppercase()));
     }
+}
+
+/// The documents for people.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<_> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md"].map(String::from).into();
+    let docs = fs::read_dir(root.join("docs")).expect("a folder").flatten();
+    let docs = docs.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
+    names.extend(docs.filter(|name| name.ends_with(".md")));
+    let read = |name: String| (fs::read_to_string(root.join(&name)).expect("text"), name);
+    names.into_iter().map(read).map(|(text, name)| (name, text)).collect()
+}
+
+/// Commands that start a server, in blocks for a shell.
+fn serve_commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines: Vec<_> =
+        blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let words = lines.iter().filter_map(|line| shlex::split(line));
+    words.filter(|words| words.len() > 1 && words[0] == "confcast" && words[1] == "serve").collect()
+}
+
+#[test]
+fn servers_can_be_started_as_the_documents_say() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let authority = support::tls::Authority::new();
+    let (certificate, key) = authority.sign("localhost");
+    let given = [("ca.crt", authority.issuer.pem()), ("kuma-ca.crt", authority.issuer.pem())];
+    let given = given.into_iter().chain([("client.crt", certificate), ("client.key", key), ("password", "a".into())]);
+    for (name, text) in given {
+        fs::write(dir.path().join(name), text).expect("written");
+    }
+    fs::create_dir(dir.path().join("mesh")).expect("made");
+    let mut seen = 0;
+    for (name, text) in documents() {
+        for words in serve_commands(&text) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_confcast"));
+            let output = command.arg("check").args(&words[2..]).current_dir(dir.path()).output().expect("runs");
+            assert!(output.status.success(), "{name}: {words:?}\n{}", String::from_utf8_lossy(&output.stderr));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 13, "{seen}");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for (name, text) in documents() {
+        let folder = root.join(&name).parent().expect("a folder").to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, place) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { root.join(&name) } else { folder.join(path) };
+            assert!(file.exists(), "{name}: {target}");
+            let heading = |line: &str| line.starts_with('#') && slug(line) == place;
+            let found = place.is_empty() || fs::read_to_string(&file).expect("text").lines().any(heading);
+            assert!(found, "{name}: {target}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+/// The name that a heading has in a link.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
