@@ -3,7 +3,6 @@
 
 mod args;
 mod demo;
-pub mod reference;
 mod serve;
 pub mod settings;
 mod status;

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod apisix;
 pub mod app;
 pub mod auth;
+pub mod backoff;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

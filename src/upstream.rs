@@ -4,11 +4,16 @@
 //! the store, after the etcd has said how far it is, once for all who ask at that moment. Writes go to the etcd.
 
 pub mod client;
+pub mod engine;
 pub mod forward;
 mod history;
 pub mod link;
 pub mod mirror;
 mod read_index;
+
+/// Metadata of a mirror's requests. A confcast answers a mirror's reads only while it knows that they are linearizable,
+/// and its watches only with what it knows revision by revision. An etcd does not look at it.
+pub const MIRROR: &str = "confcast-mirror";
 
 pub use client::{Client, ClientError};
 pub use link::Upstream;

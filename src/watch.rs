@@ -21,5 +21,5 @@ pub mod session;
 pub use frame::{Frame, Part};
 pub use hub::Hub;
 pub use interest::{Interest, Scope};
-pub use message::{Cancel, Message};
+pub use message::{Cancel, Message, REPLACED};
 pub use session::{Create, Session, WatchId};

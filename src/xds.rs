@@ -2,7 +2,6 @@
 //!
 //! Both report the same [`Update`]s, so that what comes after does not know the difference.
 
-pub mod backoff;
 pub mod config;
 pub mod discovery;
 pub mod driver;

@@ -119,9 +119,8 @@ fn lost_history_is_repaired_and_watchers_go_on() {
     // A client that had what the mirror had gets the difference; one that had more is told to reload.
     let known: i64 = known[0].as_str().and_then(|text| text.parse().ok()).expect("a revision");
     let event = line(&mut watch(server.address, known + 1));
-    let told = event["result"]["compact_revision"].is_string()
-        || event["result"]["events"].as_array().is_some_and(|events| events.len() == 3);
-    assert!(told, "{event}");
+    let events = event["result"]["events"].as_array().map(Vec::len);
+    assert_eq!((events, &event["result"]["header"]["revision"]), (Some(3), &json!(now.to_string())), "{event}");
     let event = line(&mut watch(server.address, known + 2));
     assert!(event["result"]["compact_revision"].is_string(), "{event}");
 }

@@ -9,24 +9,16 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rand::Rng;
 use support::etcd::{Etcd, etcds};
 use support::history::check;
-use support::history::follower::{Follower, Habit};
+use support::history::follower::{self, Follower, Habit};
 use support::history::load::{Load, Mix};
-use support::history::pause;
 use support::history::truth::Truth;
-use support::{Confcast, mirror, until};
+use support::history::{pause, seed};
+use support::{Confcast, mirror};
 
 /// How long clients are at work.
 const TIME: Duration = Duration::from_secs(15);
-
-fn seed() -> u64 {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
-    println!("SEED={seed}");
-    seed
-}
 
 /// Clients and followers on all of `servers`, of which the first is the etcd.
 fn agree(servers: &[SocketAddr]) {
@@ -43,7 +35,7 @@ fn agree(servers: &[SocketAddr]) {
     // Leases run out meanwhile, at most for 6 s and a little.
     pause(Duration::from_secs(7));
     let last = support::http::range(etcd, "none", "").revision;
-    until("told to all", || followers.iter().chain([&account]).all(|follower| follower.revision() >= last));
+    follower::told(followers.iter().chain([&account]), last);
     let truth = Truth::of(&account.finish()).expect("an account");
     let heard: Vec<_> = followers.into_iter().map(Follower::finish).collect();
     let checked = check::answers(&truth, &done).unwrap_or_else(|wrong| panic!("{wrong}"));

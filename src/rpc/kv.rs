@@ -29,6 +29,7 @@ use crate::store::ops::{
     Compare, DeleteRange, Op, OpError, OpResult, Put, Range, RangeResult, Sort, SortTarget, Txn, TxnResult,
 };
 use crate::store::{KeyRange, LeaseId, Record, Revision};
+use crate::upstream::MIRROR;
 
 /// Bytes of keys and values in one piece of a streamed answer, about.
 const PIECE: usize = 512 << 10;
@@ -114,7 +115,8 @@ impl Kv for Node {
 
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
         let caller = self.caller(&request);
-        self.catch_up(request.get_ref().serializable).await?;
+        let of_mirror = request.metadata().contains_key(MIRROR);
+        self.catch_up(request.get_ref().serializable, of_mirror).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         let last =
             RangeResponse { header: self.header(revision), kvs: Vec::new(), more: result.more, count: count(&result) };
@@ -126,7 +128,8 @@ impl Kv for Node {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
         // The port answers this call itself from shared bytes; this is for those who mount the service elsewhere.
         let caller = self.caller(&request);
-        self.catch_up(request.get_ref().serializable).await?;
+        let of_mirror = request.metadata().contains_key(MIRROR);
+        self.catch_up(request.get_ref().serializable, of_mirror).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         Ok(Response::new(RangeResponse { header: self.header(revision), ..range_response(&result) }))
     }

@@ -81,10 +81,10 @@ impl Node {
     }
 
     /// Waits until a read sees everything that was written before it, wherever it was written. Costs nothing where the
-    /// store is the only place for writes.
-    pub async fn catch_up(&self, serializable: bool) -> Result<(), EtcdError> {
+    /// store is the only place for writes. A mirror of this one is told when that cannot be known.
+    pub async fn catch_up(&self, serializable: bool, of_mirror: bool) -> Result<(), EtcdError> {
         match &self.upstream {
-            Some(upstream) if !serializable => Ok(upstream.catch_up().await?),
+            Some(upstream) if !serializable => Ok(upstream.catch_up(of_mirror).await?),
             _ => Ok(()),
         }
     }

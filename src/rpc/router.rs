@@ -22,7 +22,7 @@ use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::AppBody;
 use crate::serve::grpc::{self, Messages, PREFIX};
 use crate::serve::request::RequestBody;
-use crate::upstream::forward;
+use crate::upstream::{MIRROR, forward};
 
 /// The path of the call whose answer is a watch stream.
 pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -83,6 +83,7 @@ impl Router {
 
     async fn range(&self, request: Request<RequestBody>) -> Result<Response<AppBody>, EtcdError> {
         let caller = self.node.auth.caller(&credentials(request.headers(), request.extensions()));
+        let of_mirror = request.headers().contains_key(MIRROR);
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
         let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
         let mut messages = Messages::new(MAX_MESSAGE);
@@ -90,7 +91,7 @@ impl Router {
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
-        self.node.catch_up(request.serializable).await?;
+        self.node.catch_up(request.serializable, of_mirror).await?;
         Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto)?))
     }
 }

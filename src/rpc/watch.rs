@@ -19,6 +19,7 @@ use crate::serve::body::{AppBody, Stream};
 use crate::serve::grpc::{self, Messages};
 use crate::serve::request::RequestBody;
 use crate::serve::rope::Rope;
+use crate::upstream::MIRROR;
 use crate::watch::{Create, Message, Session, WatchId};
 use crate::wire::Identity;
 
@@ -30,9 +31,13 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     if let Err(error) = node.read() {
         return grpc::error(&error);
     }
+    let mut watching = Watching::new(node, credentials(request.headers(), request.extensions()));
+    if request.headers().contains_key(MIRROR) {
+        watching.session.be_exact();
+    }
     grpc::answer(AppBody::stream(WatchBody {
         messages: Messages::new(MAX_MESSAGE),
-        watching: Watching::new(node, credentials(request.headers(), request.extensions())),
+        watching,
         requests: Some(request.into_body()),
         identity: node.identity,
         stopping: Box::pin(node.stopping.clone().cancelled_owned()),

@@ -64,7 +64,7 @@ impl Commit {
         self.after.next() < self.revision
     }
 
-    /// The events, never none.
+    /// The events. None only if the commit stands for several revisions that have undone each other.
     pub fn events(&self) -> &[Event] {
         &self.events
     }

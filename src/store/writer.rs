@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::commit::Commit;
+use super::commit::{Commit, Event};
+use super::index::Index;
 use super::journal::{Entry, Journal, JournalError};
 use super::lease::Leases;
 use super::record::Record;
@@ -87,10 +88,21 @@ impl Writer {
     /// Commits a transaction. One without events leaves the revision as it is (`INV-4`).
     pub fn commit(&mut self, transaction: Transaction) -> Revision {
         let (revision, index, events) = transaction.into_parts();
-        debug_assert!(revision > self.working.revision(), "transactions are committed in order");
         if events.is_empty() {
             return self.working.revision();
         }
+        self.push(revision, index, events)
+    }
+
+    /// Commits what a mirror has missed as a whole. It has the revision of the transaction, be there events or not:
+    /// what has undone itself has happened.
+    pub fn commit_repair(&mut self, transaction: Transaction) -> Revision {
+        let (revision, index, events) = transaction.into_parts();
+        self.push(revision, index, events)
+    }
+
+    fn push(&mut self, revision: Revision, index: Index, events: Vec<Event>) -> Revision {
+        debug_assert!(revision > self.working.revision(), "transactions are committed in order");
         for event in &events {
             self.leases.follow(event);
         }

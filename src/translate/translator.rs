@@ -4,7 +4,6 @@ mod listeners;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde::Serialize;
@@ -45,9 +44,6 @@ pub struct Translator {
     /// What each source made of the objects.
     made: BTreeMap<Source, Made>,
     objects: BTreeMap<ObjectKey, Object>,
-    report: Arc<Report>,
-    /// Whether there may be other entries than those of the report.
-    stale: bool,
 }
 
 /// What objects are made from.
@@ -106,7 +102,8 @@ impl Translator {
                     self.take_routes(name, configuration);
                 }
                 self.listeners.insert(listener.name, taken);
-                self.touch_listeners();
+                self.dirty_places = true;
+                self.dirty_listeners = true;
             }
             Resource::Route(configuration) => {
                 let name = configuration.name.clone();
@@ -137,7 +134,8 @@ impl Translator {
             ResourceType::Listener => {
                 self.forget_inline(name);
                 self.listeners.remove(name);
-                self.touch_listeners();
+                self.dirty_places = true;
+                self.dirty_listeners = true;
             }
             ResourceType::Route => {
                 self.routes.remove(name);
@@ -150,12 +148,6 @@ impl Translator {
                 self.touch_users(kind, name);
             }
         }
-    }
-
-    fn touch_listeners(&mut self) {
-        self.dirty_places = true;
-        self.dirty_listeners = true;
-        self.stale = true;
     }
 
     fn take_routes(&mut self, name: &str, configuration: &RouteConfiguration) {
@@ -213,24 +205,16 @@ impl Translator {
         for name in std::mem::take(&mut self.dirty_clusters) {
             self.make_upstream(&name, &mut before);
         }
-        if std::mem::take(&mut self.stale) {
-            self.report = Arc::new(self.collect_report());
-        }
         self.changes_since(before)
     }
 
     /// Every object, in make-before-break order.
-    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.objects.values()
     }
 
-    /// What is not expressed exactly, as of the last [`flush`](Self::flush). It is the same one while nothing about it
-    /// changes, so that a change of endpoints costs the same in a large mesh.
-    pub fn report(&self) -> Arc<Report> {
-        Arc::clone(&self.report)
-    }
-
-    fn collect_report(&self) -> Report {
+    /// What is not expressed exactly.
+    pub fn report(&self) -> Report {
         let made = self.made.values().flat_map(|made| &made.entries);
         let listeners = self.listeners.values().flat_map(|listener| listener.notes.entries());
         let mut entries: Vec<_> = made.chain(listeners).cloned().collect();
@@ -328,7 +312,6 @@ impl Translator {
     ) {
         made.objects = objects.iter().map(|object| object.key.clone()).collect();
         let old = self.made.remove(&source).unwrap_or_default();
-        self.stale |= old.entries != made.entries;
         for key in old.objects.difference(&made.objects) {
             let gone = self.objects.remove(key);
             before.entry(key.clone()).or_insert(gone);

@@ -112,6 +112,7 @@ impl Client {
     /// A request of this client, with its token if it has a name.
     pub async fn request<T>(&self, message: T) -> Result<Request<T>, Status> {
         let mut request = Request::new(message);
+        request.metadata_mut().insert(super::MIRROR, MetadataValue::from_static("true"));
         if let Some(token) = self.token().await? {
             let value = MetadataValue::try_from(token).map_err(|_| Status::internal("a token that is no text"))?;
             request.metadata_mut().insert("token", value);

@@ -8,9 +8,9 @@ use crate::pb::mvccpb::event::EventType;
 use crate::pb::mvccpb::{Event, KeyValue};
 use crate::store::{KeyRange, LeaseId, Origin, Record, Revision, Snapshot, Writer};
 
-/// The history that the store holds is not the one that the etcd has.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OtherHistory;
+/// The history that the store holds is not the one that the etcd has, whose state is handed back.
+#[derive(Debug)]
+pub(super) struct OtherHistory(pub(super) Vec<Record>);
 
 /// A copy of a pair, as what a decoder returns keeps the whole message in memory.
 pub(super) fn record(pair: &KeyValue) -> Record {
@@ -45,7 +45,10 @@ pub(super) fn follow(writer: &mut Writer, events: &[Event]) {
 /// they had, deletions at `revision`, all in one commit.
 pub(super) fn repair(writer: &mut Writer, revision: Revision, pairs: Vec<Record>) -> Result<(), OtherHistory> {
     if is_other(writer.snapshot(), revision, &pairs) {
-        return Err(OtherHistory);
+        return Err(OtherHistory(pairs));
+    }
+    if revision == writer.snapshot().revision() {
+        return Ok(());
     }
     let mut transaction = writer.begin_at(revision);
     let mut gone: BTreeSet<Bytes> =
@@ -58,10 +61,33 @@ pub(super) fn repair(writer: &mut Writer, revision: Revision, pairs: Vec<Record>
         transaction.delete(&key);
     }
     transaction.sort();
-    if revision > writer.snapshot().revision() {
-        writer.commit(transaction);
-    }
+    writer.commit_repair(transaction);
     Ok(())
+}
+
+/// Whether these events, all that the etcd has at the store's revision, can have led to what the store holds.
+pub(super) fn agrees(known: &Snapshot, events: &[&Event]) -> bool {
+    let at = known.revision();
+    let is_there = |event: &&Event| {
+        let Some(pair) = &event.kv else { return false };
+        let own = known.get(&pair.key);
+        if event.r#type() == EventType::Delete {
+            return own.is_none();
+        }
+        own.is_some_and(|own| {
+            (own.mod_revision.0, own.create_revision.0, own.version, own.lease.0, &own.value)
+                == (pair.mod_revision, pair.create_revision, pair.version, pair.lease, &pair.value)
+        })
+    };
+    let puts = events.iter().filter(|event| event.r#type() == EventType::Put).count();
+    let own = known.range(&KeyRange::all()).filter(|record| record.mod_revision == at).count();
+    // What was deleted is known if the commit is; one that stands for several revisions says nothing of this one.
+    let last = known.commits_from(at).next().filter(|commit| !commit.is_repair());
+    let deleted = last.is_none_or(|commit| {
+        let deleted = commit.events().iter().filter(|event| event.is_delete()).count();
+        deleted == events.len() - puts
+    });
+    events.iter().all(is_there) && puts == own && deleted
 }
 
 /// Whether the two states cannot be of one history: revisions that went back, or mean something else.
@@ -75,7 +101,11 @@ fn is_other(known: &Snapshot, revision: Revision, pairs: &[Record]) -> bool {
         }) || (pair.mod_revision <= known.revision()
             && known.get(&pair.key).is_none_or(|own| own.mod_revision != pair.mod_revision))
     };
-    revision < known.revision() || pairs.iter().any(differs)
+    let is_less = revision == known.revision() && pairs.len() < known.len();
+    // What has nothing in common with the store is nothing to be repaired, whatever happened to it.
+    let is_strange = !known.is_empty()
+        && pairs.iter().all(|pair| known.get(&pair.key).is_none_or(|own| own.create_revision != pair.create_revision));
+    revision < known.revision() || is_less || is_strange || pairs.iter().any(differs)
 }
 
 #[cfg(test)]
@@ -125,6 +155,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_undone_itself_is_repaired_as_well() {
+        let store = mirror().await;
+        let now = vec![pair("a", "1", (5, 5, 1)), pair("b", "1", (6, 6, 1))];
+        store.submit(move |writer| repair(writer, Revision(9), now)).await.expect("done").expect("one history");
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.revision(), Revision(9), "a read at 9 is not waited for in vain");
+        assert!(snapshot.is_unknown_start(Revision(8)), "who has seen 7 may have seen what is gone");
+        assert!(!snapshot.is_unknown_start(Revision(7)) && !snapshot.is_unknown_start(Revision(10)));
+    }
+
+    #[tokio::test]
     async fn another_history_is_noticed() {
         let a = || pair("a", "1", (5, 5, 1));
         let b = || pair("b", "1", (6, 6, 1));
@@ -133,6 +174,8 @@ mod tests {
             ("a revision means something else", 9, vec![pair("a", "x", (5, 5, 1)), b()], true),
             ("a key went back", 9, vec![a(), pair("b", "1", (4, 4, 1))], true),
             ("a key appeared in the past", 9, vec![a(), b(), pair("c", "1", (3, 3, 1))], true),
+            ("a key is gone, and nothing has happened", 6, vec![b()], true),
+            ("nothing is left of it", 9, vec![pair("c", "1", (8, 8, 1))], true),
             ("it went on", 9, vec![a(), pair("b", "2", (6, 9, 2))], false),
             ("nothing happened", 6, vec![a(), b()], false),
         ];

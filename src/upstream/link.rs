@@ -83,8 +83,9 @@ impl Upstream {
 
     /// Waits until the store has everything that the etcd had when this was called: what makes a read linearizable.
     ///
-    /// While the etcd is away it returns at once, or an error, as the settings say.
-    pub async fn catch_up(&self) -> Result<(), Status> {
+    /// While the etcd is away it returns at once, or an error, as the settings say; always an error if it is asked to be
+    /// `strict`.
+    pub async fn catch_up(&self, strict: bool) -> Result<(), Status> {
         let failed = if self.is_connected() {
             match self.0.read_index.ask(&self.0.client).await {
                 Ok(revision) => return self.reach(revision).await,
@@ -94,8 +95,8 @@ impl Upstream {
             Status::unavailable("not connected")
         };
         match self.0.when_away {
-            WhenAway::Serve => Ok(()),
-            WhenAway::Refuse => {
+            WhenAway::Serve if !strict => Ok(()),
+            WhenAway::Serve | WhenAway::Refuse => {
                 Err(Status::unavailable(format!("confcast: the etcd behind this mirror is away: {}", failed.message())))
             }
         }

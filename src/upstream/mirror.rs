@@ -1,21 +1,25 @@
 //! Following an etcd: a watch from where the store is, and the whole state when that is not to be had.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
-use super::history::{self, OtherHistory};
+use super::engine::{Engine, News, Next};
+use super::history;
 use super::link::Upstream;
+use crate::backoff::Backoff;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
-use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader, WatchCreateRequest, WatchRequest};
+use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
 use crate::readiness::Readiness;
-use crate::store::{Record, Revision, Store, SubmitError};
+use crate::store::{Record, Revision, Store, SubmitError, Writer};
 use crate::telemetry::upstream as telemetry;
 use crate::wire::Identity;
-use crate::xds::backoff::Backoff;
 
 /// The first possible key, and as an end: no end.
 const EVERYTHING: &[u8] = b"\0";
@@ -37,11 +41,17 @@ enum Ended {
     Closed,
     /// Something that an etcd does not do.
     #[error("{0}")]
-    Odd(&'static str),
+    Odd(String),
 }
 
 /// How long a server that starts waits to hear which cluster it is a replica of.
-const INTRODUCTION: std::time::Duration = std::time::Duration::from_secs(3);
+const INTRODUCTION: Duration = Duration::from_secs(3);
+
+/// Longest pause before the etcd is tried again. There are few mirrors, and many who wait for them.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// How long the events at the revision at which the watch begins may take.
+const JOINT: Duration = Duration::from_secs(1);
 
 /// The identity of a replica: the cluster and the term are the etcd's, the member is this server. If the etcd cannot be
 /// asked, they are what they were the last time, or made up.
@@ -54,14 +64,14 @@ pub async fn identity(upstream: &Upstream, own: Identity) -> Identity {
 
 /// Follows until `token` is cancelled.
 pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: CancellationToken) {
-    let mut backoff = Backoff::new();
-    let mut cluster = None;
+    let mut backoff = Backoff::up_to(AWAY);
+    let mut engine = Engine::default();
     loop {
         let ended = tokio::select! {
             () = token.cancelled() => return,
-            ended = follow(&upstream, &store, &readiness, &mut cluster, &mut backoff) => ended,
+            ended = follow(&upstream, &store, &readiness, &mut engine, &mut backoff) => ended,
         };
-        let Err(error) = ended else { continue };
+        let Err(error) = ended;
         let url = upstream.client().current().0.to_owned();
         if upstream.set_connected(false) {
             tracing::warn!(url, %error, "the etcd is gone; what was last known is served");
@@ -79,65 +89,117 @@ pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: 
     }
 }
 
-/// Follows for as long as one connection holds. Returns without an error to begin anew at once.
+/// Follows for as long as one connection holds.
 async fn follow(
     upstream: &Upstream,
     store: &Store,
     readiness: &Readiness,
-    cluster: &mut Option<u64>,
+    engine: &mut Engine,
     backoff: &mut Backoff,
-) -> Result<(), Ended> {
-    let header = head(upstream).await?;
+) -> Result<Infallible, Ended> {
+    let ResponseHeader { cluster_id: cluster, revision, .. } = head(upstream).await?;
     upstream.set_protected(upstream.client().has_user() && asks_for_names(upstream).await?);
-    let known = store.snapshot();
-    let other_cluster = cluster.replace(header.cluster_id).is_some_and(|before| before != header.cluster_id);
-    if known.revision() == Revision::ZERO {
-        load(upstream, store, false).await?;
-    } else if other_cluster || header.revision < known.revision().0 || !remembers(upstream, store).await? {
-        load(upstream, store, true).await?;
-    }
-    let from = store.snapshot().revision().next();
-    let (requests, body) = mpsc::channel(1);
-    let create = WatchCreateRequest {
-        key: EVERYTHING.into(),
-        range_end: EVERYTHING.into(),
-        start_revision: from.0,
-        progress_notify: true,
-        ..WatchCreateRequest::default()
-    };
-    let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
-    requests.send(create).await.map_err(|_| Ended::Closed)?;
-    let request = upstream.client().request(ReceiverStream::new(body)).await?;
-    let mut responses = upstream.client().watch().watch(request).await?.into_inner();
-    while let Some(response) = responses.message().await? {
-        upstream.heard();
-        if response.canceled {
-            if response.compact_revision == 0 {
-                return Err(Status::unavailable(format!("the watch was refused: {}", response.cancel_reason)).into());
+    let mut next = turn(store, engine, move |engine, writer| engine.found(writer, cluster, Revision(revision))).await?;
+    let mut watch = None;
+    loop {
+        let (then, news) = match (next, &mut watch) {
+            (Next::Leave(why), _) => return Err(Ended::Odd(why)),
+            (Next::Load, _) => {
+                // What is shown may be of another history.
+                upstream.set_connected(false);
+                watch = None;
+                let (header, pairs) = read_all(upstream).await?;
+                let revision = Revision(header.revision);
+                turn(store, engine, move |engine, writer| engine.loaded(writer, header.cluster_id, revision, pairs))
+                    .await?
             }
-            tracing::warn!(
-                from = from.0,
-                compacted = response.compact_revision,
-                "history was lost; the state is compared as a whole"
-            );
-            metrics::counter!(telemetry::REPAIRS).increment(1);
-            return load(upstream, store, false).await;
+            (Next::Watch(from), _) => {
+                watch = Some(Watch::open(upstream, from).await?);
+                (Next::Read, None)
+            }
+            (Next::Read, None) => return Err(Ended::Closed),
+            (Next::Read, Some(watch)) => {
+                let wait = if engine.is_waiting() { JOINT } else { Duration::MAX };
+                match timeout(wait, watch.responses.message()).await {
+                    Err(_) => (turn(store, engine, |engine, writer| engine.waited(writer)).await?, None),
+                    Ok(response) => {
+                        let response = response?.ok_or(Ended::Closed)?;
+                        upstream.heard();
+                        turn(store, engine, move |engine, writer| engine.told(writer, &response)).await?
+                    }
+                }
+            }
+        };
+        if let Some(news) = news {
+            tell(news, upstream, store, readiness, backoff);
         }
-        if response.created {
+        next = then;
+    }
+}
+
+/// Gives the engine its turn on the sequencer's thread.
+async fn turn<R, F>(store: &Store, engine: &mut Engine, run: F) -> Result<R, SubmitError>
+where
+    F: FnOnce(&mut Engine, &mut Writer) -> R + Send + 'static,
+    R: Send + 'static,
+{
+    let mut taken = engine.clone();
+    let run = move |writer: &mut Writer| {
+        let result = run(&mut taken, writer);
+        (taken, result)
+    };
+    let (after, result) = store.submit(run).await?;
+    *engine = after;
+    Ok(result)
+}
+
+fn tell(news: News, upstream: &Upstream, store: &Store, readiness: &Readiness, backoff: &mut Backoff) {
+    let snapshot = store.snapshot();
+    let (revision, keys) = (snapshot.revision(), snapshot.len());
+    match news {
+        News::Following => {
             if upstream.set_connected(true) {
                 let url = upstream.client().current().0;
-                tracing::info!(url, revision = from.previous().0, "following the etcd");
+                tracing::info!(url, %revision, "following the etcd");
             }
             metrics::gauge!(telemetry::CONNECTED).set(1.0);
             readiness.loaded();
             backoff.reset();
         }
-        if !response.events.is_empty() {
-            let events = response.events;
-            store.submit(move |writer| history::follow(writer, &events)).await?;
+        News::Lost => {
+            tracing::warn!(%revision, "history was lost; the state is compared as a whole");
+            metrics::counter!(telemetry::REPAIRS).increment(1);
+        }
+        News::OtherHistory => {
+            tracing::error!(%revision, keys, "the etcd has another history now: it was replaced or restored; watchers are told to reload");
+            metrics::counter!(telemetry::HISTORIES).increment(1);
         }
     }
-    Err(Ended::Closed)
+}
+
+/// A watch on everything.
+struct Watch {
+    responses: Streaming<WatchResponse>,
+    /// Keeps the stream open.
+    _requests: mpsc::Sender<WatchRequest>,
+}
+
+impl Watch {
+    async fn open(upstream: &Upstream, from: Revision) -> Result<Self, Ended> {
+        let (requests, body) = mpsc::channel(1);
+        let create = WatchCreateRequest {
+            key: EVERYTHING.into(),
+            range_end: EVERYTHING.into(),
+            start_revision: from.0,
+            progress_notify: true,
+            ..WatchCreateRequest::default()
+        };
+        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        requests.send(create).await.map_err(|_| Ended::Closed)?;
+        let request = upstream.client().request(ReceiverStream::new(body)).await?;
+        let responses = upstream.client().watch().watch(request).await?.into_inner();
+        Ok(Self { responses, _requests: requests })
+    }
 }
 
 /// How far the etcd is, and which it is.
@@ -148,7 +210,7 @@ async fn head(upstream: &Upstream) -> Result<ResponseHeader, Ended> {
     if response.as_ref().is_err_and(|status| status.code() == Code::Unauthenticated) {
         upstream.client().forget_token();
     }
-    response?.into_inner().header.ok_or(Ended::Odd("an answer without a header"))
+    response?.into_inner().header.ok_or(Ended::Odd("an answer without a header".into()))
 }
 
 /// Whether those without a name may not read.
@@ -161,72 +223,21 @@ async fn asks_for_names(upstream: &Upstream) -> Result<bool, Ended> {
     }
 }
 
-/// Whether the newest thing that the store knows happened in the etcd as well. One that was wiped and filled again can
-/// be at any revision.
-async fn remembers(upstream: &Upstream, store: &Store) -> Result<bool, Ended> {
-    let known = store.snapshot();
-    let newest = known.range(&crate::store::KeyRange::all()).max_by_key(|record| record.mod_revision).cloned();
-    let Some(newest) = newest else { return Ok(true) };
-    let request = RangeRequest { key: newest.key.clone(), revision: known.revision().0, ..RangeRequest::default() };
-    match upstream.client().kv().range(upstream.client().request(request).await?).await {
-        Ok(response) => Ok(response
-            .into_inner()
-            .kvs
-            .first()
-            .is_some_and(|pair| (pair.mod_revision, &pair.value) == (newest.mod_revision.0, &newest.value))),
-        // Compacted: the state as a whole will tell.
-        Err(status) if status.code() == Code::OutOfRange => Ok(true),
-        Err(status) => Err(status.into()),
-    }
-}
-
-/// Reads the whole state, and makes the store the same.
-async fn load(upstream: &Upstream, store: &Store, other: bool) -> Result<(), Ended> {
-    let (revision, pairs) = read_all(upstream).await?;
-    let first = store.snapshot().revision() == Revision::ZERO;
-    let keys = pairs.len();
-    let replaced = store
-        .submit(move |writer| {
-            if first || other {
-                writer.replace_history(revision, pairs);
-                return true;
-            }
-            // Taken apart only if it is of another history, which is rare.
-            let copy: Vec<_> = pairs.iter().map(copy).collect();
-            if history::repair(writer, revision, copy) == Err(OtherHistory) {
-                writer.replace_history(revision, pairs);
-                return true;
-            }
-            false
-        })
-        .await?;
-    if replaced && !first {
-        tracing::error!(%revision, keys, "the etcd has another history now: it was replaced or restored; watchers are told to reload");
-        metrics::counter!(telemetry::HISTORIES).increment(1);
-    }
-    Ok(())
-}
-
-fn copy(record: &Record) -> Record {
-    let numbers = (record.create_revision, record.mod_revision, record.version);
-    Record::new(record.key.clone(), record.value.clone(), numbers, record.lease, record.origin)
-}
-
 /// The whole state at one revision, in pages.
-async fn read_all(upstream: &Upstream) -> Result<(Revision, Vec<Record>), Ended> {
-    let (mut key, mut revision, mut pairs) = (Bytes::from_static(EVERYTHING), 0, Vec::new());
+async fn read_all(upstream: &Upstream) -> Result<(ResponseHeader, Vec<Record>), Ended> {
+    let (mut key, mut first, mut pairs) = (Bytes::from_static(EVERYTHING), None, Vec::new());
     loop {
+        let revision = first.as_ref().map_or(0, |header: &ResponseHeader| header.revision);
         let request =
             RangeRequest { key, range_end: EVERYTHING.into(), limit: PAGE, revision, ..RangeRequest::default() };
         let response = upstream.client().kv().range(upstream.client().request(request).await?).await?.into_inner();
-        if revision == 0 {
-            revision = response.header.ok_or(Ended::Odd("an answer without a header"))?.revision;
-        }
+        let header = response.header.ok_or(Ended::Odd("an answer without a header".into()))?;
+        let header = first.get_or_insert(header);
         pairs.extend(response.kvs.iter().map(history::record));
         upstream.heard();
         match response.kvs.last() {
             Some(last) if response.more => key = [last.key.as_ref(), b"\0"].concat().into(),
-            _ => return Ok((Revision(revision), pairs)),
+            _ => return Ok((*header, pairs)),
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Frame {
     from: Revision,
     through: Revision,
     events: Vec<Event>,
+    /// Of the last commit with an event.
+    revision: Revision,
     prev_kv: bool,
     proto: OnceLock<Bytes>,
     json: OnceLock<Bytes>,
@@ -50,7 +52,7 @@ impl Frame {
         let last = Revision((from.0 / GRID + 1) * GRID - 1);
         let mut through = snapshot.revision().min(last);
         let mut events = Vec::new();
-        let mut size = 0;
+        let (mut size, mut revision) = (0, Revision::ZERO);
         for commit in snapshot.commits_from(from) {
             if commit.revision() > through {
                 break;
@@ -61,11 +63,22 @@ impl Frame {
             }
             for event in commit.events().iter().filter(|event| scope.wants(event)) {
                 size += event.record.size();
+                revision = commit.revision();
                 events.push(event.clone());
             }
         }
         let (proto, json, chunk) = Default::default();
-        Self { history: snapshot.history(), from, through, events, prev_kv: scope.prev_kv, proto, json, chunk }
+        Self {
+            history: snapshot.history(),
+            from,
+            through,
+            events,
+            revision,
+            prev_kv: scope.prev_kv,
+            proto,
+            json,
+            chunk,
+        }
     }
 
     /// Whether the frame is what a watcher needs that has seen everything before `from`.
@@ -93,9 +106,10 @@ impl Frame {
         &self.events
     }
 
-    /// The revision of the last event, which is what the header of the response says (`INV-5`).
+    /// The revision of the last event's commit, which is what the header of the response says (`INV-5`). Zero without
+    /// events.
     pub fn revision(&self) -> Revision {
-        self.events.last().map_or(Revision::ZERO, |event| event.record.mod_revision)
+        self.revision
     }
 
     /// The events as `events` fields of a protobuf `WatchResponse`.

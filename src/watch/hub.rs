@@ -112,6 +112,10 @@ impl Hub {
         }
         let lengths = self.0.registry.prefix_lengths();
         for commit in snapshot.commits_from(from) {
+            if commit.is_repair() {
+                // Mirrors are told of it whatever it changed.
+                self.0.registry.for_each(|interest| interest.wake(snapshot.revision()));
+            }
             for event in commit.events() {
                 self.0.registry.find(event.key(), &lengths, |interest| interest.wake(snapshot.revision()));
             }

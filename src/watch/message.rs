@@ -61,7 +61,12 @@ pub enum Cancel {
     Requested(Revision),
     /// Events that it wanted are gone; a watch from this revision on can be served.
     Compacted(Revision),
+    /// The same for a mirror, as the store has another history now.
+    Replaced(Revision),
 }
+
+/// Why a mirror's watcher ended, when it was [replaced](Cancel::Replaced).
+pub const REPLACED: &str = "confcast: another history";
 
 /// The parts of a `WatchResponse` other than events.
 #[derive(Default)]
@@ -147,6 +152,9 @@ impl Message {
             // Without a revision in the header, as etcd sends it.
             Self::Canceled { id, cancel: Cancel::Compacted(floor) } => {
                 (Head { id: *id, canceled: true, compact_revision: *floor, ..head }, None)
+            }
+            Self::Canceled { id, cancel: Cancel::Replaced(floor) } => {
+                (Head { id: *id, canceled: true, compact_revision: *floor, reason: REPLACED, ..head }, None)
             }
             Self::Progress { id, revision } => (Head { id: *id, revision: *revision, ..head }, None),
             Self::Events { id, frame, part } => {

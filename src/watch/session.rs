@@ -76,6 +76,8 @@ pub struct Session {
     turn: WatchId,
     /// Answers to requests. Bounded by the edge, which reads no further request while there is one.
     answers: VecDeque<Message>,
+    /// Whether the other end is a mirror, which wants to know when several revisions come as one.
+    exact: bool,
     /// Progress requests that wait for all watchers to have caught up.
     progress_requests: usize,
     notify: Option<Box<Interval>>,
@@ -111,9 +113,16 @@ impl Session {
             next_id: 0,
             turn: WatchId(i64::MIN),
             answers: VecDeque::new(),
+            exact: false,
             progress_requests: 0,
             notify: None,
         }
+    }
+
+    /// Makes the stream one of a mirror: where this server knows of several revisions only what became of them, its
+    /// watchers are told that they were compacted, so that the mirror knows as little. Others get the difference.
+    pub fn be_exact(&mut self) {
+        self.exact = true;
     }
 
     /// Makes a watcher. The answer comes out of [`poll_next`](Self::poll_next).
@@ -217,7 +226,7 @@ impl Session {
         let first = self.watchers.partition_point(|(id, _)| *id <= self.turn);
         let (before, after) = self.watchers.split_at_mut(first);
         for (id, watcher) in after.iter_mut().chain(before) {
-            if let Some(message) = watcher.advance(*id, snapshot) {
+            if let Some(message) = watcher.advance(*id, snapshot, self.exact) {
                 if matches!(watcher, Watcher::Ended) {
                     metrics::counter!(crate::telemetry::watch::COMPACTED).increment(1);
                     self.hub.counts.watchers.fetch_sub(1, Ordering::Relaxed);
@@ -290,13 +299,19 @@ impl Drop for Session {
 impl Watcher {
     /// Moves the cursor to the next event and returns it with what comes along; none if there is no event up to the
     /// snapshot's revision, and the cursor is behind it then.
-    fn advance(&mut self, id: WatchId, snapshot: &Snapshot) -> Option<Message> {
+    fn advance(&mut self, id: WatchId, snapshot: &Snapshot, exact: bool) -> Option<Message> {
         let Self::Running { place, cursor, below_floor, unproved, history, spoke, .. } = self else { return None };
         // A watcher that waits for a revision to come is asked again when it has come.
         let waits = *cursor > snapshot.revision();
-        if *history != snapshot.history() || (*unproved && snapshot.is_unknown_start(*cursor)) {
+        let lost = *history != snapshot.history()
+            || (*unproved && snapshot.is_unknown_start(*cursor))
+            || (exact && snapshot.commits_from(*cursor).any(|commit| commit.is_repair()));
+        if lost {
+            let replaced = exact && *history != snapshot.history();
             *self = Self::Ended;
-            return Some(Message::Canceled { id, cancel: Cancel::Compacted(snapshot.floor()) });
+            let floor = snapshot.floor();
+            let cancel = if replaced { Cancel::Replaced(floor) } else { Cancel::Compacted(floor) };
+            return Some(Message::Canceled { id, cancel });
         }
         *unproved &= waits;
         while *cursor <= snapshot.revision() {

@@ -16,11 +16,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::backoff::Backoff;
 use super::config::{Protocol, XdsConfig};
 use super::discovery::{self, DeltaRequest, DeltaResponse, SotwRequest, SotwResponse};
 use super::engine::{Engine, Output, Request, Variant};
 use super::{Sync, Update};
+use crate::backoff::Backoff;
 use crate::telemetry;
 
 /// Requests that wait to be written. As many as a very large mesh needs at once; a server that does not read them is

@@ -15,32 +15,83 @@ pub fn etcds() -> Vec<PathBuf> {
 
 /// A running etcd with an empty store. Killed when it is dropped.
 pub struct Etcd {
-    child: Child,
+    child: Option<Child>,
     pub address: SocketAddr,
     pub version: String,
     dir: tempfile::TempDir,
     binary: PathBuf,
+    member: Member,
+}
+
+/// Who a member of a cluster is.
+#[derive(Clone)]
+struct Member {
+    name: String,
     peers: u16,
+    /// All of its cluster, as etcd's flag has them.
+    cluster: String,
+}
+
+impl Member {
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peers)
+    }
 }
 
 impl Etcd {
     pub fn start(binary: &Path) -> Self {
+        let member = Member { name: "default".into(), peers: free_port(), cluster: String::new() };
+        let member = Member { cluster: format!("default={}", member.url()), ..member };
+        let mut etcd = Self::prepare(binary, member);
+        etcd.start_again();
+        let version = http::get(etcd.address, "/version").json()["etcdserver"].as_str().unwrap_or_default().to_owned();
+        etcd.version.push_str(&version);
+        etcd
+    }
+
+    /// Three members of one cluster.
+    pub fn cluster(binary: &Path) -> Vec<Self> {
+        let member = |number| Member { name: format!("m{number}"), peers: free_port(), cluster: String::new() };
+        let members: Vec<_> = (1..=3).map(member).collect();
+        let all: Vec<_> = members.iter().map(|member| format!("{}={}", member.name, member.url())).collect();
+        let one = |member| Self::prepare(binary, Member { cluster: all.join(","), ..member });
+        let mut cluster: Vec<_> = members.into_iter().map(one).collect();
+        for etcd in &mut cluster {
+            etcd.child = Some(Self::spawn(binary, etcd.dir.path(), etcd.address.port(), &etcd.member));
+        }
+        cluster.iter().for_each(|etcd| Self::wait(etcd.address));
+        cluster
+    }
+
+    /// Whether it leads its cluster.
+    pub fn leads(&self) -> bool {
+        let answer = super::history::wire::post(self.address, "/v3/maintenance/status", &serde_json::json!({}));
+        answer.is_ok_and(|(_, body)| body["leader"].is_string() && body["leader"] == body["header"]["member_id"])
+    }
+
+    fn prepare(binary: &Path, member: Member) -> Self {
         // In memory where there is such a place, as every write is synced.
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let dir = dir.expect("a directory");
-        let (port, peers) = (free_port(), free_port());
-        let child = Self::spawn(binary, dir.path(), port, peers);
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        Self::wait(address);
-        let version = http::get(address, "/version").json()["etcdserver"].as_str().unwrap_or_default().to_owned();
-        Self { child, address, version, dir, binary: binary.into(), peers }
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Self { child: None, address, version: String::new(), dir, binary: binary.into(), member }
     }
 
     /// Ends it at once, as a crash does.
     pub fn stop(&mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    /// Sends it a signal, such as STOP or CONT.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.as_ref().expect("it runs").id().to_string())
+            .status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Loses everything, while it is stopped.
@@ -48,9 +99,34 @@ impl Etcd {
         std::fs::remove_dir_all(self.dir.path().join("data")).expect("removed");
     }
 
+    /// Saves all that it has.
+    pub fn save(&self, etcdctl: &Path) -> PathBuf {
+        let file = self.dir.path().join("snapshot");
+        let _ = std::fs::remove_file(&file);
+        self.etcdctl(etcdctl, &["snapshot", "save", &file.display().to_string()]);
+        file
+    }
+
+    /// Puts what was saved in the place of what it has, while it is stopped.
+    pub fn restore(&self, etcdctl: &Path, file: &Path) {
+        self.wipe();
+        let (data, file) = (self.dir.path().join("data").display().to_string(), file.display().to_string());
+        let Member { name, cluster, .. } = &self.member;
+        let args = ["--data-dir", &data, "--name", name, "--initial-cluster", cluster];
+        let peers = ["--initial-advertise-peer-urls", &self.member.url()];
+        self.etcdctl(etcdctl, &[["snapshot", "restore", &file].as_slice(), &args, &peers].concat());
+    }
+
+    fn etcdctl(&self, etcdctl: &Path, args: &[&str]) {
+        let mut command = Command::new(etcdctl);
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.address)).args(args);
+        let output = command.output().expect("etcdctl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Starts it where it was before.
     pub fn start_again(&mut self) {
-        self.child = Self::spawn(&self.binary, self.dir.path(), self.address.port(), self.peers);
+        self.child = Some(Self::spawn(&self.binary, self.dir.path(), self.address.port(), &self.member));
         Self::wait(self.address);
     }
 
@@ -60,14 +136,14 @@ impl Etcd {
         });
     }
 
-    fn spawn(binary: &Path, dir: &Path, port: u16, peers: u16) -> Child {
-        let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
+    fn spawn(binary: &Path, dir: &Path, port: u16, member: &Member) -> Child {
+        let (client, peer) = (format!("http://127.0.0.1:{port}"), member.url());
         Command::new(binary)
             .arg("--data-dir")
             .arg(dir.join("data"))
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}")])
+            .args(["--name", &member.name, "--initial-cluster", &member.cluster])
             .env("ETCD_UNSUPPORTED_ARCH", "arm64")
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).expect("a file"))
@@ -78,12 +154,13 @@ impl Etcd {
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        if let Ok(Some(status)) = self.child.try_wait() {
+        let Some(child) = &mut self.child else { return };
+        if let Ok(Some(status)) = child.try_wait() {
             let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             let from = log.find("panic").unwrap_or_else(|| log.len().saturating_sub(2000));
             println!("etcd {} has ended, {status}: {}", self.version, &log[from..log.len().min(from + 2000)]);
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

@@ -74,6 +74,14 @@ impl Span {
     }
 }
 
+/// A seed, from the environment or drawn, and printed.
+pub fn seed() -> u64 {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| rand::Rng::random_range(&mut rand::rng(), 0..1_000_000));
+    println!("SEED={seed}");
+    seed
+}
+
 #[expect(clippy::disallowed_methods, reason = "tests of other processes have real time")]
 pub fn now() -> Instant {
     Instant::now()

@@ -5,6 +5,7 @@ pub mod envoy;
 pub mod etcd;
 pub mod history;
 pub mod http;
+pub mod proxy;
 pub mod tls;
 
 use std::io::{BufRead, BufReader};
@@ -154,6 +155,19 @@ pub fn mirror(of: SocketAddr, flags: &[&str]) -> Confcast {
     let url = format!("http://{of}");
     let all: Vec<_> = ["--source", "etcd", "--upstream", &url].into_iter().chain(flags.iter().copied()).collect();
     Confcast::serve(&all).ready()
+}
+
+/// A mirror that answers no linearizable read while its etcd is away, on a port that stays the same.
+pub fn strict_mirror(of: &[SocketAddr], port: u16, data: Option<&Path>) -> Confcast {
+    let urls: Vec<_> = of.iter().map(|address| format!("http://{address}")).collect();
+    let (urls, listen) = (urls.join(","), format!("127.0.0.1:{port}"));
+    let mut args = vec!["serve", "--source", "etcd", "--upstream", &urls, "--when-upstream-away", "refuse"];
+    args.extend(["--listen", &listen, "--admin-listen", "127.0.0.1:0"]);
+    let data = data.map(|data| data.display().to_string());
+    if let Some(data) = &data {
+        args.extend(["--data-dir", data]);
+    }
+    Confcast::start(&args).ready()
 }
 
 /// Waits until something is so.

@@ -11,12 +11,11 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::{PREFIX, Place, progress};
 use crate::client::Client;
-use crate::content::{self, Reader};
-use crate::meter::{Meter, patience};
+use crate::meter::Meter;
 use crate::outcome::{Outcome, float};
 use crate::socket::Socket;
 use crate::streams::{Watch, request};
-use crate::wire::{Said, grpc, h2};
+use crate::wire::{Said, grpc, h2, value};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Churn {
@@ -36,7 +35,7 @@ impl Churn {
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let target = place.target();
         let mut puts = Client::open(target)?;
-        content::put(&mut puts, &format!("{PREFIX}0"), 100)?;
+        puts.put(&format!("{PREFIX}0"), &value(100, 0))?;
         let request = request(target, &Watch { prefix: PREFIX.into(), from: 0 });
         let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
         let start = |poll: &Poll, number: usize| -> Result<Socket> {
@@ -56,7 +55,7 @@ impl Churn {
         let (mut count, mut heard, mut buffer) = (0_u64, Instant::now(), vec![0; 16 << 10]);
         while meter.seconds() < f64::from(self.seconds) {
             poll.poll(&mut events, Some(Duration::from_secs(1)))?;
-            ensure!(heard.elapsed() < patience(), "nothing came for {} s", patience().as_secs());
+            ensure!(heard.elapsed() < crate::streams::PATIENCE, "nothing came for a minute");
             for event in &events {
                 let number = event.token().0;
                 let (socket, seen) = &mut sockets[number];
@@ -84,7 +83,7 @@ impl Churn {
         meter.finish(&mut outcome)?;
         drop(sockets);
         // Leavers leave nothing behind: the server still serves.
-        content::put(&mut puts, &format!("{PREFIX}0"), 100)?;
+        puts.put(&format!("{PREFIX}0"), &value(100, 0))?;
         Ok(outcome)
     }
 }
@@ -97,7 +96,7 @@ fn created(protocol: crate::target::Protocol, seen: &[u8]) -> Result<bool> {
     let (mut said, mut messages) = (Vec::new(), grpc::Messages::default());
     h2::Connection::new().read(seen, |frame| {
         if let h2::Frame::Data { bytes, .. } = frame {
-            messages.read(bytes, |message| grpc::watch_response(message, &mut Reader::default(), &mut said));
+            messages.read(bytes, |message| grpc::watch_response(message, &mut said));
         }
     });
     Ok(said.contains(&Said::Created))

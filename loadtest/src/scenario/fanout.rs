@@ -8,12 +8,11 @@ use anyhow::{Result, ensure};
 use super::steady::Steady;
 use super::{EACH, PREFIX, Place, progress};
 use crate::client::Client;
-use crate::content;
-use crate::meter::{self, Meter, at, patience};
+use crate::meter::{self, Meter, at};
 use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
 use crate::target::{Protocol, Target};
-use crate::wire::Said;
+use crate::wire::{Said, value};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Fanout {
@@ -61,7 +60,7 @@ impl Fanout {
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let mut puts = Client::open(place.target())?;
         // What a server sets up once is not the streams'.
-        content::put(&mut puts, &format!("{PREFIX}0"), self.size)?;
+        puts.put(&format!("{PREFIX}0"), &value(self.size, 0))?;
         let (mut streams, memory) = open(place, self.streams, self.each)?;
         let mut outcome = Outcome::default();
         if let Some(rate) = self.rate {
@@ -75,27 +74,22 @@ impl Fanout {
     }
 
     fn lock_step(&self, place: &Place, puts: &mut Client, streams: &mut Streams, outcome: &mut Outcome) -> Result<()> {
-        let (mut last, mut changes) = (meter::latencies(), Vec::new());
+        let (mut last, mut revisions) = (meter::latencies(), Vec::new());
         let mut one = |event: usize| -> Result<u64> {
             let started = Instant::now();
-            let change = content::put(puts, &format!("{PREFIX}{}", event % 100), self.size)?;
-            let revision = change.revision;
-            changes.push(change);
+            let revision = puts.put(&format!("{PREFIX}{}", event % 100), &value(self.size, meter::now()))?;
+            revisions.push(revision);
             let mut missing = streams.watchers.len();
             while missing > 0 {
-                let said = streams.turn(patience(), |number, said, watcher| {
-                    let Said::Event(event) = said else {
+                let said = streams.turn(crate::streams::PATIENCE, |number, said, watcher| {
+                    let Said::Event { revision: got, .. } = said else {
                         anyhow::bail!("stream {number} was told {said:?} instead of revision {revision}")
                     };
-                    let got = event.revision;
                     ensure!(got == revision, "stream {number} got revision {got}, where {revision} was next");
-                    watcher.take(number, &event)?;
-                    let is_that = event.content.identity == change.identity;
-                    ensure!(is_that, "stream {number} got something else at revision {got} than was put");
                     missing -= 1;
-                    Ok(())
+                    watcher.take(number, got)
                 })?;
-                ensure!(said > 0 || started.elapsed() < patience(), "{missing} streams got nothing");
+                ensure!(said > 0 || started.elapsed() < crate::streams::PATIENCE, "{missing} streams got nothing");
             }
             Ok(u64::try_from(started.elapsed().as_micros())?)
         };
@@ -116,6 +110,6 @@ impl Fanout {
         outcome.hold("last p99 ms", at(&last, 0.99), 2);
         meter.finish(outcome)?;
         streams.stay_silent()?;
-        streams.check(&changes)
+        streams.check(&revisions)
     }
 }

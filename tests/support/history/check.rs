@@ -129,7 +129,7 @@ pub fn follower(truth: &Truth, heard: &[Heard], may_lose: impl Fn(i64) -> bool) 
             }
         }
     }
-    if state == truth.state(truth.last()) { Ok(checked) } else { Err(format!("it ended at {seen} with {state:?}")) }
+    if state == truth.state(seen) { Ok(checked) } else { Err(format!("it ended at {seen} with {state:?}")) }
 }
 
 /// Equal, event by event. Deletions of one revision come in the order of their keys from one and of their requests from

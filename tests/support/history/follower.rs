@@ -78,6 +78,21 @@ impl Follower {
     }
 }
 
+/// Waits until all were told everything up to a revision.
+pub fn told<'a>(followers: impl IntoIterator<Item = &'a Follower> + Clone, revision: i64) {
+    let began = now();
+    while followers.clone().into_iter().any(|follower| follower.revision() < revision) {
+        if began.elapsed() > crate::support::PATIENCE {
+            for follower in followers {
+                let heard = follower.heard();
+                println!("a follower is at {}: {:?}", follower.revision(), heard.last());
+            }
+            panic!("not told of {revision} in time");
+        }
+        pause(Duration::from_millis(5));
+    }
+}
+
 struct Walk {
     servers: Vec<SocketAddr>,
     habit: Habit,

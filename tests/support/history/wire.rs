@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Span;
+use super::{Span, number};
 use crate::support::http::b64;
 
 /// How long an answer may take.
@@ -31,6 +31,13 @@ pub fn post(server: SocketAddr, path: &str, body: &Value) -> Result<(u16, Value)
         }
     };
     Ok((status, serde_json::from_slice(&body).map_err(Error::other)?))
+}
+
+/// Revision and pairs of everything.
+pub fn state(server: SocketAddr, serializable: bool) -> Option<(i64, Value)> {
+    let all = json!({"key": b64(Span::ALL.0), "range_end": b64(Span::ALL.1), "serializable": serializable});
+    let (status, mut body) = post(server, "/v3/kv/range", &all).ok()?;
+    (status == 200).then(|| (number(&body["header"]["revision"]), body["kvs"].take()))
 }
 
 /// A watch stream.

@@ -1,0 +1,189 @@
+//! What a mirror does next, and what it makes of what it is told. No I/O: the driver asks the etcd, and the engine is
+//! called on the sequencer's thread with the answers. So all of it is simulated in the tests.
+//!
+//! The store is joined to the etcd at its own newest revision: the watch begins *at* it, and the events that the etcd
+//! has there must be the ones that the store has. An etcd that was restored or replaced is found out by that, even when
+//! its revision has overtaken the store's meanwhile.
+
+use super::history::{self, OtherHistory};
+use crate::pb::etcdserverpb::WatchResponse;
+use crate::pb::mvccpb::Event as Change;
+use crate::store::{Record, Revision, Writer};
+use crate::watch::REPLACED;
+
+/// The revision of an etcd in which nothing has happened.
+const EMPTY: Revision = Revision(1);
+
+/// What the driver is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read the whole state, and tell it by [`Engine::loaded`].
+    Load,
+    /// Watch everything from this revision on, instead of what was watched before, and tell each response by
+    /// [`Engine::told`].
+    Watch(Revision),
+    /// Read the next response.
+    Read,
+    /// Drop the connection for this reason, and begin anew with [`Engine::found`].
+    Leave(String),
+}
+
+/// What is worth telling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Changes arrive from now on, and what the store has is what the etcd has.
+    Following,
+    /// Something was compacted before it had come.
+    Lost,
+    /// The etcd has another history than the store had, which was replaced.
+    OtherHistory,
+}
+
+/// Whether the store is known to hold what the etcd held at the store's revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    /// The events at the store's revision are awaited.
+    Awaited,
+    /// So they are, but the whole state was read just now.
+    Loaded,
+    /// It is.
+    Given,
+}
+
+/// The state of a mirror on one connection after the other.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// The cluster that the store's history is of, as far as this process knows.
+    cluster: Option<u64>,
+    /// The cluster at the other end of the connection.
+    here: u64,
+    /// Whether the store's history is known to be another one.
+    other: bool,
+    proof: Proof,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { cluster: None, here: 0, other: false, proof: Proof::Awaited }
+    }
+}
+
+impl Engine {
+    /// A new connection: which cluster it leads to, and how far that is, by a linearizable read.
+    pub fn found(&mut self, writer: &Writer, cluster: u64, revision: Revision) -> Next {
+        let known = writer.snapshot().revision();
+        self.here = cluster;
+        self.other = self.cluster.is_some_and(|before| before != cluster) || revision < known;
+        self.proof = Proof::Awaited;
+        if known <= EMPTY || self.other { Next::Load } else { Next::Watch(known) }
+    }
+
+    /// The whole state at a revision.
+    pub fn loaded(
+        &mut self,
+        writer: &mut Writer,
+        cluster: u64,
+        revision: Revision,
+        pairs: Vec<Record>,
+    ) -> (Next, Option<News>) {
+        if cluster != self.here {
+            return (Next::Leave("another cluster has answered".into()), None);
+        }
+        let first = writer.snapshot().revision() == Revision::ZERO;
+        let other =
+            if first || self.other { Err(OtherHistory(pairs)) } else { history::repair(writer, revision, pairs) };
+        let replaced = other.map_err(|OtherHistory(pairs)| writer.replace_history(revision, pairs)).is_err();
+        self.cluster = Some(cluster);
+        self.other = false;
+        (self.join(writer), (replaced && !first).then_some(News::OtherHistory))
+    }
+
+    /// Watches after the whole state was read.
+    fn join(&mut self, writer: &Writer) -> Next {
+        let revision = writer.snapshot().revision();
+        if revision <= EMPTY {
+            self.proof = Proof::Given;
+            return Next::Watch(revision.next());
+        }
+        self.proof = Proof::Loaded;
+        Next::Watch(revision)
+    }
+
+    /// Whether the first events are awaited, which come at once.
+    pub fn is_waiting(&self) -> bool {
+        self.proof != Proof::Given
+    }
+
+    /// They have not come: not everything that speaks etcd's API has something to tell at its newest revision.
+    pub fn waited(&mut self, writer: &Writer) -> Next {
+        match std::mem::replace(&mut self.proof, Proof::Given) {
+            Proof::Awaited => Next::Load,
+            Proof::Loaded | Proof::Given => Next::Watch(writer.snapshot().revision().next()),
+        }
+    }
+
+    /// A response of the watch.
+    pub fn told(&mut self, writer: &mut Writer, response: &WatchResponse) -> (Next, Option<News>) {
+        if response.header.as_ref().is_none_or(|header| header.cluster_id != self.here) {
+            return (Next::Leave("another cluster has answered".into()), None);
+        }
+        if response.canceled {
+            return self.canceled(writer, response);
+        }
+        if response.created && self.proof == Proof::Given {
+            return (Next::Read, Some(News::Following));
+        }
+        let mut news = None;
+        if self.proof != Proof::Given && !response.events.is_empty() {
+            match joint(writer, &response.events) {
+                Joint::Good => {}
+                Joint::Gone if self.proof == Proof::Loaded => {}
+                Joint::Gone => return (Next::Load, None),
+                Joint::Bad => {
+                    self.other = true;
+                    return (Next::Load, None);
+                }
+            }
+            self.cluster = Some(self.here);
+            self.proof = Proof::Given;
+            news = Some(News::Following);
+        }
+        history::follow(writer, &response.events);
+        (Next::Read, news)
+    }
+
+    fn canceled(&mut self, writer: &Writer, response: &WatchResponse) -> (Next, Option<News>) {
+        if response.compact_revision == 0 {
+            return (Next::Leave(format!("the watch was refused: {}", response.cancel_reason)), None);
+        }
+        if self.proof == Proof::Loaded {
+            // What was read is from the newest revision, and what led to it may be gone. What comes after it cannot be
+            // unless that is compacted, too.
+            self.proof = Proof::Given;
+            return (Next::Watch(writer.snapshot().revision().next()), None);
+        }
+        self.other = response.cancel_reason == REPLACED;
+        (Next::Load, (!self.other).then_some(News::Lost))
+    }
+}
+
+/// What the first events of a watch say of the store's revision, at which it begins.
+enum Joint {
+    /// What happened there is what the store has.
+    Good,
+    /// Something else happened.
+    Bad,
+    /// They begin later: compaction has taken the deletion that was there.
+    Gone,
+}
+
+fn joint(writer: &Writer, events: &[Change]) -> Joint {
+    let at = |event: &Change| event.kv.as_ref().map_or(0, |pair| pair.mod_revision);
+    let known = writer.snapshot().revision().0;
+    let joint: Vec<_> = events.iter().take_while(|event| at(event) <= known).collect();
+    if joint.is_empty() {
+        return Joint::Gone;
+    }
+    let good = joint.iter().all(|event| at(event) == known) && history::agrees(writer.snapshot(), &joint);
+    if good { Joint::Good } else { Joint::Bad }
+}
