@@ -3,6 +3,7 @@
 
 mod args;
 mod demo;
+pub mod reference;
 mod serve;
 pub mod settings;
 mod status;

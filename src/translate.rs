@@ -21,6 +21,7 @@ mod listener;
 mod matchers;
 mod order;
 mod path;
+mod raw_path;
 mod redirect;
 pub mod report;
 mod route;
@@ -31,6 +32,8 @@ mod translator;
 
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -82,5 +85,5 @@ pub fn translate_all(resources: impl IntoIterator<Item = Resource>, options: Opt
         translator.apply(ResourceChange::Set(resource));
     }
     translator.flush();
-    Translation { objects: translator.objects().cloned().collect(), report: translator.report() }
+    Translation { objects: translator.objects().cloned().collect(), report: Arc::unwrap_or_clone(translator.report()) }
 }

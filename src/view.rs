@@ -138,8 +138,11 @@ impl View {
         }
         let rounds = self.status.borrow().rounds + 1;
         let status = Status { loaded: true, rounds, objects: self.objects(), reported: report.entries.len() };
-        log_news(&self.report.load(), &report);
-        self.report.store(Arc::new(report));
+        let before = self.report.load();
+        if !Arc::ptr_eq(&before, &report) {
+            log_news(&before, &report);
+            self.report.store(report);
+        }
         if self.status.send_replace(status).loaded {
             return Ok(());
         }
@@ -152,7 +155,7 @@ impl View {
     }
 
     /// Runs the translator on a thread of its own, as a large push takes a while.
-    async fn translate(&mut self) -> Result<(Changes, Option<Vec<crate::apisix::Object>>, Report), SubmitError> {
+    async fn translate(&mut self) -> Result<(Changes, Option<Vec<crate::apisix::Object>>, Arc<Report>), SubmitError> {
         let mut translator = self.translator.take().ok_or(SubmitError::Stopped)?;
         let compare_all = self.compare_all;
         let work = move || {
@@ -167,7 +170,7 @@ impl View {
     }
 
     fn objects(&self) -> usize {
-        self.translator.as_ref().map_or(0, |translator| translator.objects().count())
+        self.translator.as_ref().map_or(0, |translator| translator.objects().len())
     }
 }
 

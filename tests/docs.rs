@@ -1,10 +1,15 @@
-//! The parts of the documentation that are made from the program are up to date. `cargo xtask gen` makes them.
-#![allow(missing_docs)]
+//! The parts of the documentation that are made from the program are up to date (`cargo xtask gen` makes them), the
+//! commands in the other parts are commands, and links lead somewhere.
+#![allow(clippy::print_stdout, missing_docs)]
+
+mod support;
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use confcast::cli::reference;
 use confcast::telemetry::{Kind, SUBJECTS};
 
 /// Compares a file with what it should be, or writes it if `cargo xtask gen` asks for that.
@@ -45,4 +50,134 @@ from the start, with the value 0.
         }
     }
     check("metrics.md", &text);
+}
+
+#[test]
+fn configuration() {
+    let mut text = "\
+<!-- Made by `cargo xtask gen` from src/cli. -->
+# Configuration
+
+Each setting is a flag of `confcast serve` and `confcast check`, an environment variable, and a line of the file that
+`--config` names, in TOML ([deploy/confcast.toml](../deploy/confcast.toml) is one). Flags come before variables, and these
+before the file. What there may be several of is a flag given again, a variable with commas, or a list in the file. A name
+that is not known is an error, also in the file. Settings are read at the start; served certificates, the control plane's
+token and files of resources are followed as they change.
+
+`confcast check`, with the same flags and variables, says what is wrong without starting a server.
+"
+    .to_owned();
+    let settings = reference::settings();
+    let mut subject = "";
+    for setting in &settings {
+        if subject != setting.subject {
+            subject = &setting.subject;
+            let _ = write!(
+                text,
+                "\n## {subject}\n\n| flag, variable, name in the file | default | meaning |\n| --- | --- | --- |\n"
+            );
+        }
+        let value = setting.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
+        let key = setting.key.as_ref().map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
+        let default = match setting.default.as_deref() {
+            None => "–".to_owned(),
+            // A value, or a description of one.
+            Some(default) if !default.contains(' ') => format!("`{default}`"),
+            Some(default) => default.to_owned(),
+        };
+        let meaning = setting.meaning.replace('|', "\\|");
+        let _ =
+            write!(text, "| `--{}{value}`<br>`{}`<br>{key} | {default} | {meaning}", setting.flag, setting.variable);
+        if !setting.choices.is_empty() {
+            let choices: Vec<_> = setting.choices.iter().map(|choice| format!("`{choice}`")).collect();
+            let _ = write!(text, ": {}", choices.join(", "));
+        }
+        if setting.several && !setting.meaning.contains("several") {
+            text.push_str("; several may be given");
+        }
+        text.push_str(" |\n");
+    }
+    check("configuration.md", &text);
+}
+
+#[test]
+fn every_setting_can_be_given_in_every_way() {
+    // These decide how the others are read, and how what is wrong with them is said.
+    let before: Vec<_> =
+        reference::settings().into_iter().filter(|setting| setting.key.is_none()).map(|setting| setting.flag).collect();
+    assert_eq!(before, ["log", "log-format", "config"]);
+    assert_eq!(reference::without_flag(), Vec::<&str>::new());
+    for setting in reference::settings() {
+        assert_eq!(setting.variable, format!("CONFCAST_{}", setting.flag.replace('-', "_").to_uppercase()));
+    }
+}
+
+/// The documents for people.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<_> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md"].map(String::from).into();
+    let docs = fs::read_dir(root.join("docs")).expect("a folder").flatten();
+    let docs = docs.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
+    names.extend(docs.filter(|name| name.ends_with(".md")));
+    let read = |name: String| (fs::read_to_string(root.join(&name)).expect("text"), name);
+    names.into_iter().map(read).map(|(text, name)| (name, text)).collect()
+}
+
+/// Commands that start a server, in blocks for a shell.
+fn serve_commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let lines: Vec<_> =
+        blocks.flat_map(|block| block.replace("\\\n", " ").lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let words = lines.iter().filter_map(|line| shlex::split(line));
+    words.filter(|words| words.len() > 1 && words[0] == "confcast" && words[1] == "serve").collect()
+}
+
+#[test]
+fn servers_can_be_started_as_the_documents_say() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let authority = support::tls::Authority::new();
+    let (certificate, key) = authority.sign("localhost");
+    let given = [("ca.crt", authority.issuer.pem()), ("kuma-ca.crt", authority.issuer.pem())];
+    let given = given.into_iter().chain([("client.crt", certificate), ("client.key", key), ("password", "a".into())]);
+    for (name, text) in given {
+        fs::write(dir.path().join(name), text).expect("written");
+    }
+    fs::create_dir(dir.path().join("mesh")).expect("made");
+    let mut seen = 0;
+    for (name, text) in documents() {
+        for words in serve_commands(&text) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_confcast"));
+            let output = command.arg("check").args(&words[2..]).current_dir(dir.path()).output().expect("runs");
+            assert!(output.status.success(), "{name}: {words:?}\n{}", String::from_utf8_lossy(&output.stderr));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 13, "{seen}");
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for (name, text) in documents() {
+        let folder = root.join(&name).parent().expect("a folder").to_owned();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            let (path, place) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { root.join(&name) } else { folder.join(path) };
+            assert!(file.exists(), "{name}: {target}");
+            let heading = |line: &str| line.starts_with('#') && slug(line) == place;
+            let found = place.is_empty() || fs::read_to_string(&file).expect("text").lines().any(heading);
+            assert!(found, "{name}: {target}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+/// The name that a heading has in a link.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).map(|c| if c == ' ' { '-' } else { c }).collect()
 }

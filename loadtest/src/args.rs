@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::raw::Fault;
 use crate::scenario::Scenario;
 use crate::target::Protocol;
 
@@ -22,7 +23,7 @@ Examples:
 A target is http:// or https:// for the JSON gateway, as APISIX uses it, and grpc:// or grpcs:// for gRPC. Everything is
 put below /loadtest/, which is best done to a server without other writers.
 
-Every run checks that each stream got each change once and in order, and fails with the evidence if not. Ratios within
+Every run checks that each stream got each change once, in order and with the value that was put, and fails with the evidence if not. Ratios within
 one run mean something; absolute numbers are those of the machine and of what else it did."
 )]
 pub(crate) struct Args {
@@ -46,6 +47,9 @@ pub(crate) enum Command {
         /// Write the streams of a gRPC connection together
         #[arg(long)]
         coalesce: bool,
+        /// Do this to the fifth event of one stream, which a load has to find
+        #[arg(long, hide = true, value_enum)]
+        fault: Option<Fault>,
     },
 }
 
@@ -64,6 +68,9 @@ pub(crate) struct PlaceArgs {
     /// Also write a report with plots to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Fail when nothing has come for so many seconds while something is awaited
+    #[arg(long, global = true, default_value_t = 60, value_name = "N")]
+    pub(crate) patience: u64,
     #[command(flatten)]
     pub(crate) access: Access,
 }

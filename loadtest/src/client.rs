@@ -1,7 +1,6 @@
 //! Calls with one answer, over a connection that waits for it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -12,12 +11,13 @@ use confcast::pb::etcdserverpb::{
 use prost::Message;
 use serde_json::{Value, json};
 
+use crate::meter::patience;
 use crate::socket::Socket;
 use crate::target::{Protocol, Target};
 use crate::wire::{grpc, h2};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Keys and values.
+pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A connection for calls.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn open(target: &Target) -> Result<Self> {
         let socket = Socket::open(target)?;
-        socket.stream().set_read_timeout(Some(PATIENCE))?;
+        socket.stream().set_read_timeout(Some(patience()))?;
         let http2 = (target.protocol == Protocol::Grpc).then(|| (h2::Connection::new(), 1));
         Ok(Self { socket: BufReader::new(socket), token: target.token.clone(), http2 })
     }
@@ -52,13 +52,23 @@ impl Client {
 
     /// The keys below a prefix: how many there are, and the revision at which they were read.
     pub(crate) fn range(&mut self, prefix: &str) -> Result<(usize, i64)> {
+        let (pairs, revision) = self.pairs(prefix)?;
+        Ok((pairs.len(), revision))
+    }
+
+    /// Keys and values below a prefix, and the revision at which they were read.
+    pub(crate) fn pairs(&mut self, prefix: &str) -> Result<(Pairs, i64)> {
         if self.http2.is_some() {
             let answer: RangeResponse = self.call("/etcdserverpb.KV/Range", &range_request(prefix))?;
-            return Ok((answer.kvs.len(), answer.header.context("no header")?.revision));
+            let pairs = answer.kvs.into_iter().map(|pair| (pair.key.into(), pair.value.into()));
+            return Ok((pairs.collect(), answer.header.context("no header")?.revision));
         }
         let answer = self.post("/v3/kv/range", &range_body(prefix))?;
         let revision = answer["header"]["revision"].as_str().and_then(|text| text.parse().ok());
-        Ok((answer["kvs"].as_array().map_or(0, Vec::len), revision.context("no revision")?))
+        let bytes = |value: &Value| STANDARD.decode(value.as_str().unwrap_or_default());
+        let pair = |pair: &Value| Ok((bytes(&pair["key"])?, bytes(&pair["value"])?));
+        let pairs = answer["kvs"].as_array().into_iter().flatten().map(pair).collect::<Result<_>>()?;
+        Ok((pairs, revision.context("no revision")?))
     }
 
     /// The version that APISIX asks for when it starts.

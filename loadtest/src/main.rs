@@ -6,6 +6,7 @@
 mod args;
 mod client;
 mod compare;
+mod content;
 mod html;
 mod meter;
 mod outcome;
@@ -32,10 +33,11 @@ use crate::target::Target;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    meter::set_patience(args.place.patience);
     let done = match &args.command {
         Command::One(scenario) => one(scenario, &args.place),
         Command::Compare(compare) => compare::command(compare, &args.place),
-        Command::Raw { listen, coalesce } => raw::serve(listen, *coalesce),
+        Command::Raw { listen, coalesce, fault } => raw::serve(listen, *coalesce, *fault),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,25 @@
 //! What a server and this process spend meanwhile.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use crate::outcome::Outcome;
 use crate::process::{cpu_seconds, peak_kib, reset_peak, resident_kib};
+
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
+
+/// How long nothing may happen while something is awaited.
+pub(crate) fn patience() -> Duration {
+    PATIENCE.get().copied().unwrap_or(Duration::from_mins(1))
+}
+
+/// Sets it, once.
+pub(crate) fn set_patience(seconds: u64) {
+    let _ = PATIENCE.set(Duration::from_secs(seconds));
+}
 
 /// Microseconds of the load's clock.
 pub(crate) fn now() -> u64 {

@@ -84,8 +84,16 @@ impl Server {
             }
             // Asked whether it serves, as a port may be open before.
             let target = Target::local(server.address, Protocol::Gateway);
-            if TcpStream::connect(server.address).is_ok() && Client::open(&target)?.range("/loadtest/none/").is_ok() {
-                return Ok(server);
+            if TcpStream::connect(server.address).is_ok() {
+                let mut client = Client::open(&target)?;
+                let serves = match kind {
+                    // It has no keys to show before the scenario gives it a control plane.
+                    Kind::Confcast(_) => client.version().is_ok(),
+                    Kind::Raw { .. } | Kind::Etcd(_) => client.range("/loadtest/none/").is_ok(),
+                };
+                if serves {
+                    return Ok(server);
+                }
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -3,6 +3,7 @@
 //! Knows what a load asks for and nothing of etcd beyond it: a watch gets every put, and a range every key. Not a
 //! server for anything else.
 
+mod fault;
 mod gateway;
 mod grpc;
 
@@ -11,8 +12,13 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
 use anyhow::Result;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+
+pub(crate) use fault::Fault;
+use fault::Faults;
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -22,6 +28,7 @@ struct State {
     revision: i64,
     /// By key, with revision.
     pairs: BTreeMap<Vec<u8>, (i64, Vec<u8>)>,
+    faults: Faults,
     /// The last answer to a range, in both forms, until something changes.
     range: [Option<Vec<u8>>; 2],
 }
@@ -54,7 +61,7 @@ enum Ask {
 }
 
 /// Serves until it is killed. `coalesce` writes the streams of a gRPC connection together.
-pub(crate) fn serve(listen: &SocketAddr, coalesce: bool) -> Result<()> {
+pub(crate) fn serve(listen: &SocketAddr, coalesce: bool, fault: Option<Fault>) -> Result<()> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(1024);
     let socket = socket2::Socket::new(socket2::Domain::for_address(*listen), socket2::Type::STREAM, None)?;
@@ -65,7 +72,7 @@ pub(crate) fn serve(listen: &SocketAddr, coalesce: bool) -> Result<()> {
     let mut listener = TcpListener::from_std(socket.into());
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut clients = slab::Slab::<Client>::new();
-    let mut state = State { revision: 1, ..State::default() };
+    let mut state = State { revision: 1, faults: Faults::new(fault), ..State::default() };
     let mut buffer = vec![0; 64 << 10];
     loop {
         if let Err(error) = poll.poll(&mut events, None)
@@ -120,19 +127,29 @@ fn answer(state: &mut State, clients: &mut slab::Slab<Client>, number: usize, as
             state.range = [None, None];
             let revision = state.revision;
             let (json, proto) = (gateway::event(&key, &value, revision), grpc::event(&key, &value, revision));
+            let mut is_first = true;
             for (_, client) in clients.iter_mut() {
                 match &client.kind {
-                    Kind::Gateway { watches: true } => client.write(&json),
-                    Kind::Grpc(streams) if coalesce => {
-                        let frames = streams.frames(&proto);
-                        client.write(&frames.concat());
-                    }
-                    Kind::Grpc(streams) => {
-                        for frame in streams.frames(&proto) {
-                            client.write(&frame);
+                    Kind::Gateway { watches: true } => {
+                        if std::mem::take(&mut is_first) {
+                            let encoded = STANDARD.encode(&value);
+                            client.write(&state.faults.apply(&json, encoded.as_bytes()));
+                        } else {
+                            client.write(&json);
                         }
                     }
-                    _ => {}
+                    Kind::Grpc(streams) => {
+                        let mut frames = streams.frames(&proto);
+                        if let Some(first) = frames.first_mut().filter(|_| std::mem::take(&mut is_first)) {
+                            *first = state.faults.apply(first, &value).into_owned();
+                        }
+                        if coalesce {
+                            client.write(&frames.concat());
+                        } else {
+                            frames.iter().for_each(|frame| client.write(frame));
+                        }
+                    }
+                    Kind::New | Kind::Gateway { watches: false } => {}
                 }
             }
             state.pairs.insert(key, (revision, value));

@@ -1,4 +1,4 @@
-//! Many watch streams, read by one thread, each checked to see every change once and in order.
+//! Many watch streams, read by one thread, each checked to see every change once, in order and as it was put.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use serde_json::json;
 use std::os::fd::AsRawFd;
 
 use crate::client::{end, post};
+use crate::content::{Change, Event, Reader};
+use crate::meter::patience;
 use crate::socket::Socket;
 use crate::target::{Protocol, Target};
 use crate::wire::chunks::Chunks;
@@ -21,9 +23,6 @@ use crate::wire::{Said, grpc, h2};
 
 /// Connections that are opened before any of them is waited for, which keeps below the backlog of any server.
 const AT_ONCE: usize = 100;
-
-/// How long nothing may happen while something is awaited.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The streams of a load.
 #[derive(Debug)]
@@ -34,6 +33,8 @@ pub(crate) struct Streams {
     pub(crate) watchers: Vec<Watcher>,
     buffer: Vec<u8>,
     said: Vec<(u32, Said)>,
+    /// Of what comes.
+    pub(crate) reader: Reader,
     /// Whether a connection may end.
     pub(crate) tolerant: bool,
 }
@@ -71,24 +72,33 @@ pub(crate) struct Watcher {
     pub(crate) last: i64,
     /// Events so far.
     pub(crate) count: u64,
-    /// Of their revisions, in order.
+    /// Of their revisions and contents, in order.
     pub(crate) digest: u64,
 }
 
 impl Watcher {
-    /// Takes an event, which must be newer than the last.
-    pub(crate) fn take(&mut self, number: usize, revision: i64) -> Result<()> {
+    /// Takes an event, which must be newer than the last, and have what somebody has put.
+    pub(crate) fn take(&mut self, number: usize, event: &Event) -> Result<()> {
+        let revision = event.revision;
         ensure!(revision > self.last, "stream {number} got revision {revision} after {}", self.last);
+        ensure!(event.content.is_sound, "stream {number} got something at revision {revision} that was not put so");
         self.last = revision;
         self.count += 1;
-        self.digest = digest(self.digest, revision);
+        self.digest = digest(self.digest, &Change { revision, identity: event.content.identity });
         Ok(())
     }
 }
 
-/// Of one more revision.
-pub(crate) fn digest(before: u64, revision: i64) -> u64 {
-    (before.rotate_left(5) ^ revision.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// Of one more change.
+pub(crate) fn digest(before: u64, change: &Change) -> u64 {
+    [change.revision.cast_unsigned(), change.identity]
+        .into_iter()
+        .fold(before, |before, number| (before.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// Of changes in order.
+pub(crate) fn digest_of(changes: &[Change]) -> u64 {
+    changes.iter().fold(0, digest)
 }
 
 impl Streams {
@@ -100,6 +110,7 @@ impl Streams {
             watchers: Vec::new(),
             buffer: vec![0; 256 << 10],
             said: Vec::new(),
+            reader: Reader::default(),
             tolerant: false,
         })
     }
@@ -189,7 +200,7 @@ impl Streams {
             if self.turn(Duration::from_secs(1), &mut each)? > 0 {
                 heard = Instant::now();
             }
-            ensure!(heard.elapsed() < PATIENCE, "nothing came for {} s", PATIENCE.as_secs());
+            ensure!(heard.elapsed() < patience(), "nothing came for {} s", patience().as_secs());
         }
         Ok(())
     }
@@ -208,9 +219,11 @@ impl Streams {
         let mut count = 0;
         for event in &self.events {
             let place = &mut self.connections[event.token().0];
+            // The end may have come with the last bytes, and is told only once.
+            let has_ended = event.is_read_closed();
             while let Some(connection) = place {
                 let mut gone = false;
-                let more = match connection.read(&mut self.buffer, &mut self.said) {
+                let more = match connection.read(&mut self.buffer, &mut self.reader, &mut self.said) {
                     Err(_) if self.tolerant => {
                         gone = true;
                         self.said.push((0, Said::Gone));
@@ -226,7 +239,7 @@ impl Streams {
                 if gone {
                     *place = None;
                 }
-                if !more {
+                if !more && !has_ended {
                     break;
                 }
             }
@@ -242,17 +255,17 @@ impl Streams {
         Ok(())
     }
 
-    /// Checks that every stream saw just these revisions, in this order.
-    pub(crate) fn check(&self, revisions: &[i64]) -> Result<()> {
-        let expected = revisions.iter().fold(0, |before, revision| digest(before, *revision));
+    /// Checks that every stream saw just these changes, in this order.
+    pub(crate) fn check(&self, changes: &[Change]) -> Result<()> {
+        let expected = digest_of(changes);
         for (number, watcher) in self.watchers.iter().enumerate() {
             ensure!(
-                watcher.count == revisions.len() as u64 && watcher.digest == expected,
-                "stream {number} saw {} events up to revision {}, where there were {} up to {}",
+                watcher.count == changes.len() as u64 && watcher.digest == expected,
+                "stream {number} saw {} events up to revision {}, which are not the {} up to {} that there were",
                 watcher.count,
                 watcher.last,
-                revisions.len(),
-                revisions.last().copied().unwrap_or(0)
+                changes.len(),
+                changes.last().map_or(0, |change| change.revision)
             );
         }
         Ok(())
@@ -261,7 +274,7 @@ impl Streams {
 
 impl Connection {
     /// Reads once. False if there is nothing more to read for now.
-    fn read(&mut self, buffer: &mut [u8], said: &mut Vec<(u32, Said)>) -> Result<bool> {
+    fn read(&mut self, buffer: &mut [u8], reader: &mut Reader, said: &mut Vec<(u32, Said)>) -> Result<bool> {
         self.send()?;
         let length = match self.socket.read(buffer) {
             Ok(0) => bail!("closed by the server"),
@@ -274,7 +287,7 @@ impl Connection {
         match &mut self.wire {
             Wire::Gateway(chunks) => {
                 let mut heard = Vec::new();
-                chunks.read(bytes, &mut heard).with_context(|| {
+                chunks.read(bytes, reader, &mut heard).with_context(|| {
                     format!("no watch stream but {}", String::from_utf8_lossy(&bytes[..length.min(300)]))
                 })?;
                 said.extend(heard.into_iter().map(|heard| (0, heard)));
@@ -285,7 +298,7 @@ impl Connection {
                     h2::Frame::Data { stream, bytes, ended: false } => {
                         let offset = stream / 2;
                         if let Some(messages) = streams.get_mut(offset as usize) {
-                            messages.read(bytes, |message| grpc::watch_response(message, &mut heard));
+                            messages.read(bytes, |message| grpc::watch_response(message, reader, &mut heard));
                         }
                         said.extend(heard.drain(..).map(|heard| (offset, heard)));
                     }
@@ -344,4 +357,29 @@ fn grpc_request(watch: &Watch) -> WatchRequest {
         ..WatchCreateRequest::default()
     };
     WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Content;
+
+    #[test]
+    fn a_stream_is_held_against_what_was_put() {
+        let put = [(3, 30), (5, 50)].map(|(revision, identity)| Change { revision, identity });
+        let check = |seen: &[(i64, u64)]| {
+            let mut streams = Streams::new().expect("a poll");
+            let mut watcher = Watcher::default();
+            for (revision, identity) in seen {
+                let content = Content { identity: *identity, sent: 0, is_sound: true };
+                watcher.take(0, &Event { revision: *revision, content })?;
+            }
+            streams.watchers.push(watcher);
+            streams.check(&put)
+        };
+        check(&[(3, 30), (5, 50)]).expect("all is well");
+        for wrong in [&[(3, 30)][..], &[(3, 30), (4, 50)], &[(3, 50), (5, 30)], &[(5, 50), (3, 30)]] {
+            check(wrong).expect_err("not what was put");
+        }
+    }
 }

@@ -74,7 +74,8 @@ pub(super) struct ServeArgs {
     /// URL under which clients reach this server, for clients that ask for the members [default: http://LISTEN]
     #[arg(long, env = "CONFCAST_CLIENT_URL", value_name = "URL")]
     pub(super) client_url: Option<String>,
-    /// Where the configuration comes from: xds, xds-file, etcd or none [default: none]
+    /// Where the configuration comes from: xds, xds-file, etcd or none [default: by which of --xds-server, --xds-file and
+    /// --upstream is given, in this order; else none]
     #[arg(long, env = "CONFCAST_SOURCE", value_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// Control plane, http:// or https://; repeat for several

@@ -33,7 +33,7 @@ pub(super) fn wrong(setting: &str, reason: impl std::fmt::Display) -> SettingsEr
 /// The file. Its names are those of the flags, with `_` for `-`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     listen: Option<String>,
     admin_listen: Option<String>,
     client_url: Option<String>,

@@ -77,11 +77,27 @@ impl PortRule {
     }
 }
 
+/// Which port Envoy takes away from a Host header before it looks for a virtual host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Strip {
+    /// None.
+    #[default]
+    Never,
+    /// That of the listener.
+    Port(u32),
+    /// Any.
+    Any,
+}
+
 /// Sorts domains. Those that cannot be expressed are returned with the reason.
-pub(super) fn take(domains: &[String], ignore_port: bool) -> (Hosts, Vec<String>) {
+pub(super) fn take(domains: &[String], strip: &Strip) -> (Hosts, Vec<String>) {
     let mut hosts = Hosts::default();
     let mut refused = Vec::new();
     let mut ports: BTreeMap<String, (bool, BTreeSet<String>)> = BTreeMap::new();
+    let own = match strip {
+        Strip::Port(port) => Some(port.to_string()),
+        Strip::Never | Strip::Any => None,
+    };
     for domain in domains {
         let domain = domain.to_ascii_lowercase();
         if domain == "*" {
@@ -102,13 +118,15 @@ pub(super) fn take(domains: &[String], ignore_port: bool) -> (Hosts, Vec<String>
             match port {
                 None => ports.entry(name.to_owned()).or_default().0 = true,
                 // Without its port a request never is of this domain.
-                Some(_) if ignore_port => {}
+                Some(_) if *strip == Strip::Any => {}
+                Some(port) if own.as_deref() == Some(port) => {}
                 Some(port) => drop(ports.entry(name.to_owned()).or_default().1.insert(port.to_owned())),
             }
         }
     }
-    for (name, (none, ports)) in ports {
-        let rule = if ignore_port { PortRule::Any } else { PortRule::Only { none, ports } };
+    for (name, (none, mut ports)) in ports {
+        ports.extend(own.clone().filter(|_| none));
+        let rule = if *strip == Strip::Any { PortRule::Any } else { PortRule::Only { none, ports } };
         let longer_than = name.strip_prefix('*').filter(|suffix| !suffix.starts_with('.')).map(str::to_owned);
         hosts.named.entry(HostRule { ports: rule, longer_than }).or_default().push(name);
     }

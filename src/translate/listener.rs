@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::config::listener::v3::Listener as EnvoyListener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
-    RouteSpecifier, StripPortMode,
+    PathWithEscapedSlashesAction, RouteSpecifier, StripPortMode,
 };
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, http_filter,
@@ -22,6 +22,8 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3::TcpProx
 use envoy_types::pb::google::protobuf::Any;
 
 use super::filters::{self, Filter};
+use super::hosts::Strip;
+use super::raw_path::Normalisation;
 use super::report::Notes;
 use crate::apisix::Expr;
 use crate::envoy::{ResourceType, any};
@@ -55,8 +57,10 @@ pub(super) struct Use {
 pub(super) struct Context {
     /// What must hold of the connection.
     pub(super) conditions: Vec<Expr>,
-    /// Whether a port in the Host header is ignored.
-    pub(super) ignore_port: bool,
+    /// Which port in the Host header is ignored.
+    pub(super) strip: Strip,
+    /// What is done to paths before routes are looked for. None if it is not known.
+    pub(super) normalisation: Option<Normalisation>,
     /// Whether connections may become websockets unless a route says otherwise.
     pub(super) websocket: bool,
     /// The filters with their names, in their order. None if nothing is known of filters.
@@ -127,10 +131,31 @@ impl Listener {
     ) {
         let guards = guards.iter().map(|(name, filter)| (format!("network filter {name}"), filter.clone()));
         let filters = guards.chain(filters(&manager, self.port, notes)).collect();
+        let normalisation = Normalisation {
+            normalised: manager.normalize_path.is_some_and(|on| on.value),
+            merged: manager.merge_slashes,
+            unescaped: matches!(
+                manager.path_with_escaped_slashes_action(),
+                PathWithEscapedSlashesAction::UnescapeAndRedirect | PathWithEscapedSlashesAction::UnescapeAndForward
+            ),
+        };
+        if let Some((field, effect)) = normalisation.remark() {
+            notes.approximate(field, "nginx normalises every path before APISIX looks for a route", effect);
+        }
+        let strip = match (&manager.strip_port_mode, self.port) {
+            (Some(StripPortMode::StripAnyHostPort(true)), _) => Strip::Any,
+            (_, Some(port)) if manager.strip_matching_host_port => Strip::Port(port),
+            _ => Strip::Never,
+        };
+        if strip != Strip::Never {
+            let effect = "upstreams get the port in the Host header, and so do clients in redirects if it is the \
+                          listener's port that is to be stripped";
+            notes.approximate("strip_port_mode", "APISIX passes the Host header on as it came", effect);
+        }
         let context = Context {
             conditions,
-            ignore_port: matches!(manager.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true)))
-                || manager.strip_matching_host_port,
+            strip,
+            normalisation: Some(normalisation),
             websocket: manager.upgrade_configs.iter().any(|config| {
                 config.upgrade_type.eq_ignore_ascii_case("websocket") && config.enabled.is_none_or(|on| on.value)
             }),

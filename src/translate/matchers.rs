@@ -6,21 +6,25 @@ use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, QueryParameterMat
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use regex::Regex;
-use serde_json::Value;
 
 use crate::apisix::Expr;
 use crate::apisix::expr::{self, Op};
 
 /// What a text must be.
 #[derive(Clone, Debug)]
-pub(super) enum Text {
-    Exact(String),
-    /// A regular expression in PCRE's form for APISIX, and one to try here.
-    Pattern {
-        pcre: String,
-        any_case: bool,
-        here: Regex,
-    },
+pub(super) struct Text {
+    form: Form,
+    any_case: bool,
+    /// The same, to try here.
+    here: Regex,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    /// This text, at the beginning, at the end, or both.
+    Literal { text: String, begins: bool, ends: bool },
+    /// What a regular expression matches.
+    Matched(String),
 }
 
 impl Text {
@@ -29,49 +33,70 @@ impl Text {
         let any_case = matcher.ignore_case;
         let pattern = matcher.match_pattern.as_ref().ok_or("a matcher of text without a pattern")?;
         match pattern {
-            MatchPattern::Exact(text) if !any_case => Ok(Self::Exact(text.clone())),
-            MatchPattern::Exact(text) => Self::like(text, "^", "\\z", any_case),
-            MatchPattern::Prefix(text) => Self::like(text, "^", "", any_case),
-            MatchPattern::Suffix(text) => Self::like(text, "", "\\z", any_case),
-            MatchPattern::Contains(text) => Self::like(text, "", "", any_case),
+            MatchPattern::Exact(text) => Self::literal(text, true, true, any_case),
+            MatchPattern::Prefix(text) => Self::literal(text, true, false, any_case),
+            MatchPattern::Suffix(text) => Self::literal(text, false, true, any_case),
+            MatchPattern::Contains(text) => Self::literal(text, false, false, any_case),
             MatchPattern::SafeRegex(regex) => Self::regex(&regex.regex),
             MatchPattern::Custom(_) => Err("a matcher of text that is an extension".into()),
         }
     }
 
-    /// A text with a literal between these anchors.
-    pub(super) fn like(text: &str, before: &str, after: &str, any_case: bool) -> Result<Self, String> {
-        let literal = expr::literal(text);
+    /// A text with this at its beginning, at its end, or both, or anywhere.
+    pub(super) fn literal(text: &str, begins: bool, ends: bool, any_case: bool) -> Result<Self, String> {
         let flags = if any_case { "(?i)" } else { "" };
-        let here = after.replace("\\z", "$");
-        let here = Regex::new(&format!("{flags}{before}{literal}{here}")).map_err(|error| error.to_string())?;
-        Ok(Self::Pattern { pcre: expr::pattern(&format!("{before}{literal}{after}")), any_case, here })
+        let here =
+            format!("{flags}{}{}{}", if begins { "^" } else { "" }, expr::literal(text), if ends { "$" } else { "" });
+        let here = Regex::new(&here).map_err(|error| error.to_string())?;
+        Ok(Self { form: Form::Literal { text: text.to_owned(), begins, ends }, any_case, here })
     }
 
     /// A regular expression that the whole text must match.
     pub(super) fn regex(regex: &str) -> Result<Self, String> {
-        let pcre = full_match(regex)?;
+        full_match(regex)?;
         let here = Regex::new(&format!("^(?:{regex})$")).map_err(|error| error.to_string())?;
-        Ok(Self::Pattern { pcre, any_case: false, here })
+        Ok(Self { form: Form::Matched(regex.to_owned()), any_case: false, here })
     }
 
     /// The condition on a variable; false for one that is absent.
     pub(super) fn of(&self, var: &str) -> Expr {
-        match self {
-            Self::Exact(text) => Expr::is(var, Op::Eq, text.clone()),
-            Self::Pattern { pcre, any_case, .. } => {
-                let op = if *any_case { Op::MatchesAnyCase } else { Op::Matches };
-                Expr::is(var, op, pcre.clone())
+        let op = if self.any_case { Op::MatchesAnyCase } else { Op::Matches };
+        match &self.form {
+            Form::Literal { text, begins: true, ends: true } if !self.any_case => Expr::is(var, Op::Eq, text.clone()),
+            Form::Literal { text, begins, ends } => {
+                let (before, after) = (if *begins { "^" } else { "" }, if *ends { "\\z" } else { "" });
+                Expr::is(var, op, expr::pattern(&format!("{before}{}{after}", expr::literal(text))))
             }
+            Form::Matched(regex) => Expr::is(var, op, full(regex)),
+        }
+    }
+
+    /// A regular expression for such a text in the midst of another, where it ends before a character that `inside`
+    /// does not match. It holds the first group of the expression that it becomes a part of.
+    fn within(&self, inside: &str) -> String {
+        match &self.form {
+            Form::Literal { text, begins, ends } => {
+                let open = |anchored: bool| if anchored { String::new() } else { format!("{inside}*") };
+                let flags = if self.any_case { "i" } else { "" };
+                format!("{}(?{flags}:{}){}", open(*begins), expr::literal(text), open(*ends))
+            }
+            // The group is what follows the text, so that the expression matches just the text.
+            Form::Matched(regex) => format!(r"(?={inside}*(.*)\z)(?:{regex})(?=\1\z)"),
+        }
+    }
+
+    /// Whether it matters that characters may be several bytes. Else an expression that goes by bytes is better: what is
+    /// no UTF-8 makes one that goes by characters fail.
+    fn by_characters(&self) -> bool {
+        match &self.form {
+            Form::Literal { text, .. } => self.any_case && !text.is_ascii(),
+            Form::Matched(_) => true,
         }
     }
 
     /// Whether the empty text is such a text.
     pub(super) fn takes_empty(&self) -> bool {
-        match self {
-            Self::Exact(text) => text.is_empty(),
-            Self::Pattern { here, .. } => here.is_match(""),
-        }
+        self.here.is_match("")
     }
 }
 
@@ -82,7 +107,11 @@ pub(super) fn full_match(regex: &str) -> Result<String, String> {
         let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
         format!("the regular expression {regex:?} is not valid: {last}")
     })?;
-    Ok(expr::pattern(&format!("^(?:{regex})\\z")))
+    Ok(full(regex))
+}
+
+fn full(regex: &str) -> String {
+    expr::pattern(&format!("^(?:{regex})\\z"))
 }
 
 /// What a header asks of a request.
@@ -108,7 +137,9 @@ pub(super) fn header(matcher: &HeaderMatcher) -> Result<Header, String> {
         _ => return Err(format!("APISIX does not see a header named {name:?}")),
     };
     let test = test(matcher, &var)?;
-    if let (":method", false, Test::Text(Text::Exact(method))) = (name.as_str(), matcher.invert_match, &test)
+    if let (":method", false, Test::Text(Text { form, any_case: false, .. })) =
+        (name.as_str(), matcher.invert_match, &test)
+        && let Form::Literal { text: method, begins: true, ends: true } = form
         && crate::apisix::schema::METHODS.contains(&method.as_str())
     {
         return Ok(Header::Methods(vec![method.clone()]));
@@ -129,10 +160,10 @@ fn test(matcher: &HeaderMatcher, var: &str) -> Result<Test, String> {
         None => Test::Present(true),
         Some(HeaderMatchSpecifier::PresentMatch(present)) => Test::Present(*present),
         Some(HeaderMatchSpecifier::StringMatch(matcher)) => Test::Text(Text::take(matcher)?),
-        Some(HeaderMatchSpecifier::ExactMatch(text)) => Test::Text(Text::Exact(text.clone())),
-        Some(HeaderMatchSpecifier::PrefixMatch(text)) => Test::Text(Text::like(text, "^", "", false)?),
-        Some(HeaderMatchSpecifier::SuffixMatch(text)) => Test::Text(Text::like(text, "", "\\z", false)?),
-        Some(HeaderMatchSpecifier::ContainsMatch(text)) => Test::Text(Text::like(text, "", "", false)?),
+        Some(HeaderMatchSpecifier::ExactMatch(text)) => Test::Text(Text::literal(text, true, true, false)?),
+        Some(HeaderMatchSpecifier::PrefixMatch(text)) => Test::Text(Text::literal(text, true, false, false)?),
+        Some(HeaderMatchSpecifier::SuffixMatch(text)) => Test::Text(Text::literal(text, false, true, false)?),
+        Some(HeaderMatchSpecifier::ContainsMatch(text)) => Test::Text(Text::literal(text, false, false, false)?),
         Some(HeaderMatchSpecifier::SafeRegexMatch(regex)) => Test::Text(Text::regex(&regex.regex)?),
         Some(HeaderMatchSpecifier::RangeMatch(range)) => {
             // Beyond 2^53 APISIX's numbers lose digits.
@@ -169,23 +200,25 @@ fn condition(matcher: &HeaderMatcher, var: &str, test: Test) -> Expr {
 }
 
 /// Reads a matcher of a query parameter. The error says why it cannot be expressed.
+///
+/// Envoy looks at the first parameter of that name as it was sent. APISIX's variables for parameters are decoded, so that
+/// the target as it was sent is asked instead.
 pub(super) fn query(matcher: &QueryParameterMatcher) -> Result<Expr, String> {
     if matcher.name.is_empty() {
         return Err("a query parameter without a name".into());
     }
-    let var = format!("arg_{}", matcher.name);
+    let name = expr::literal(&matcher.name);
+    let first = format!(r"^[^?#]*\?(?:(?!{name}(?:[=&#]|\z))[^&#]*&)*{name}");
+    let sent = |pattern: String| Expr::is("real_request_uri", Op::Matches, pattern);
     match matcher.query_parameter_match_specifier.as_ref() {
-        None | Some(QueryParameterMatchSpecifier::PresentMatch(true)) => Ok(Expr::present(var)),
-        Some(QueryParameterMatchSpecifier::PresentMatch(false)) => Ok(Expr::absent(var)),
+        None | Some(QueryParameterMatchSpecifier::PresentMatch(true)) => Ok(sent(format!(r"{first}(?:[=&#]|\z)"))),
+        Some(QueryParameterMatchSpecifier::PresentMatch(false)) => Ok(sent(format!(r"{first}(?:[=&#]|\z)")).negated()),
         Some(QueryParameterMatchSpecifier::StringMatch(matcher)) => {
             let text = Text::take(matcher)?;
-            // A parameter without `=` is true to APISIX, and the empty text to Envoy.
-            let bare = Expr::is(var.as_str(), Op::Eq, Value::Bool(true));
-            Ok(match (&text, text.takes_empty()) {
-                (Text::Exact(_), false) => text.of(&var),
-                (Text::Pattern { .. }, false) => Expr::All(vec![bare.negated(), text.of(&var)]),
-                (_, true) => Expr::Any(vec![bare, text.of(&var)]),
-            })
+            // A parameter without `=` is the empty text.
+            let may_be_bare = if text.takes_empty() { "?" } else { "" };
+            let pattern = format!(r"{first}(?:={}){may_be_bare}(?=[&#]|\z)", text.within("[^&#]"));
+            Ok(sent(if text.by_characters() { expr::pattern(&pattern) } else { pattern }))
         }
     }
 }

@@ -4,6 +4,7 @@ use envoy_types::pb::envoy::config::route::v3::RouteMatch;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 
+use super::raw_path::Sent;
 use crate::apisix::Expr;
 use crate::apisix::expr::{self, Op};
 use crate::envoy::any;
@@ -46,22 +47,29 @@ impl Uri {
 pub(super) struct Path {
     /// The places at which the route is tried.
     pub(super) uris: Vec<Uri>,
-    /// What must hold besides.
+    /// What must hold besides of the path in nginx's form.
     pub(super) condition: Option<Expr>,
+    /// What must hold of the path as it was sent.
+    pub(super) sent: Sent,
     /// A regular expression for what a rewrite of the prefix replaces.
     pub(super) matched: String,
 }
 
 impl Path {
-    fn at(uri: Uri) -> Self {
+    fn at(uri: Uri, sent: Sent) -> Self {
         let matched = match &uri {
             Uri::Exact(path) | Uri::Prefix(path) => format!("^{}", expr::literal(path)),
         };
-        Self { uris: vec![uri], condition: None, matched }
+        Self { uris: vec![uri], condition: None, sent, matched }
     }
 
-    fn by(condition: Expr, matched: String) -> Self {
-        Self { uris: vec![Uri::all()], condition: Some(condition), matched }
+    fn by(condition: Expr, sent: Sent, matched: String) -> Self {
+        Self { uris: vec![Uri::all()], condition: Some(condition), sent, matched }
+    }
+
+    /// A place at which all is refused.
+    fn refused(uri: Uri) -> Self {
+        Self::at(uri, Sent::Any)
     }
 }
 
@@ -84,14 +92,17 @@ pub(super) fn take(found: &RouteMatch) -> Taken {
         Some(PathSpecifier::Path(path)) => literal(path, false, any_case),
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => separated(prefix, any_case),
         Some(PathSpecifier::SafeRegex(regex)) => match super::matchers::full_match(&regex.regex) {
-            Ok(regex) => Taken::Path(Path::by(Expr::is("uri", Op::Matches, regex), "^.*".into())),
-            Err(reason) => Taken::Refused(reason, Path::at(Uri::all())),
+            Ok(normal) => {
+                let sent = Sent::Is(regex.regex.clone());
+                Taken::Path(Path::by(Expr::is("uri", Op::Matches, normal), sent, "^.*".into()))
+            }
+            Err(reason) => Taken::Refused(reason, Path::refused(Uri::all())),
         },
         Some(PathSpecifier::PathMatchPolicy(policy)) => {
             let template = policy.typed_config.as_ref().and_then(any::unpack::<UriTemplateMatchConfig>);
             let template = template.map(|config| config.path_template).unwrap_or_default();
             let fixed = template.split(['{', '*']).next().filter(|fixed| fixed.starts_with('/')).unwrap_or("/");
-            Taken::Refused("URI templates are not translated".into(), Path::at(Uri::Prefix(normalised(fixed))))
+            Taken::Refused("URI templates are not translated".into(), Path::refused(Uri::Prefix(normalised(fixed))))
         }
         // APISIX answers CONNECT by itself, before it looks at routes.
         Some(PathSpecifier::ConnectMatcher(_)) | None => Taken::Never,
@@ -107,9 +118,10 @@ fn separated(prefix: &str, any_case: bool) -> Taken {
             };
             let mut uris = exact.uris;
             uris.extend(below.uris.into_iter().filter(|uri| *uri != Uri::all() || condition.is_none()));
-            Taken::Path(Path { uris, condition, matched: exact.matched })
+            let sent = Sent::separated(prefix, any_case);
+            Taken::Path(Path { uris, condition, sent, matched: exact.matched })
         }
-        (Taken::Refused(reason, _), _) => Taken::Refused(reason, Path::at(Uri::Prefix(normalised(prefix)))),
+        (Taken::Refused(reason, _), _) => Taken::Refused(reason, Path::refused(Uri::Prefix(normalised(prefix)))),
         _ => Taken::Never,
     }
 }
@@ -125,21 +137,22 @@ fn literal(text: &str, prefix: bool, any_case: bool) -> Taken {
         // It would never be found as it is, and written in that form would find other paths as well.
         let reason = format!("APISIX decodes and normalises paths such as {text:?} before it looks at them");
         let place = if any_case || normal.contains('*') { Uri::all() } else { at(normal) };
-        return Taken::Refused(reason, Path::at(place));
+        return Taken::Refused(reason, Path::refused(place));
     }
     let anchored = |end: &str| expr::pattern(&format!("^{}{end}", expr::literal(text)));
     let end = if prefix { "" } else { "\\z" };
+    let sent = Sent::literal(text, prefix, any_case);
     if any_case && text.contains(|c: char| c.is_alphabetic()) {
         let condition = Expr::is("uri", Op::MatchesAnyCase, anchored(end));
-        return Taken::Path(Path::by(condition, format!("(?i)^{}", expr::literal(text))));
+        return Taken::Path(Path::by(condition, sent, format!("(?i)^{}", expr::literal(text))));
     }
     if text.contains('*') {
         // A star in a path is a wildcard to APISIX.
         let condition =
             if prefix { Expr::is("uri", Op::Matches, anchored(end)) } else { Expr::is("uri", Op::Eq, text.to_owned()) };
-        return Taken::Path(Path::by(condition, format!("^{}", expr::literal(text))));
+        return Taken::Path(Path::by(condition, sent, format!("^{}", expr::literal(text))));
     }
-    Taken::Path(Path::at(at(text.to_owned())))
+    Taken::Path(Path::at(at(text.to_owned()), sent))
 }
 
 /// A path as APISIX sees it: decoded once, slashes merged, dots resolved.

@@ -18,6 +18,7 @@ use super::filters::{self, Filter};
 use super::headers::Mutation;
 use super::matchers::{self, Header};
 use super::path::{self, Uri};
+use super::raw_path::{Normalisation, Sent};
 use super::report::Notes;
 use crate::apisix::Expr;
 use crate::apisix::expr::Op;
@@ -31,7 +32,11 @@ pub(super) struct Route {
     pub(super) key: Vec<u8>,
     pub(super) uris: Vec<Uri>,
     pub(super) methods: Vec<String>,
-    pub(super) conditions: Vec<Expr>,
+    /// What must hold of the path in nginx's form, beside where the route is tried.
+    path: Option<Expr>,
+    sent: Sent,
+    /// What must hold beside the path.
+    conditions: Vec<Expr>,
     pub(super) action: Action,
     /// What its own configuration says of filters, by the filter's name.
     pub(super) filters: BTreeMap<String, Filter>,
@@ -40,7 +45,14 @@ pub(super) struct Route {
 impl Route {
     /// Whether it takes every request at its paths.
     pub(super) fn is_unconditional(&self) -> bool {
-        self.methods.is_empty() && self.conditions.is_empty()
+        self.methods.is_empty() && self.path.is_none() && self.conditions.is_empty()
+    }
+
+    /// What must hold of a request, where Envoy normalises its path so.
+    pub(super) fn conditions(&self, normalisation: Option<Normalisation>) -> Vec<Expr> {
+        let mut conditions = self.sent.conditions(self.path.as_ref(), normalisation);
+        conditions.extend_from_slice(&self.conditions);
+        conditions
     }
 
     /// A route that answers every request of a virtual host that no other route took, as Envoy does.
@@ -50,6 +62,8 @@ impl Route {
             key: b"terminal".to_vec(),
             uris: vec![Uri::all()],
             methods: Vec::new(),
+            path: None,
+            sent: Sent::Any,
             conditions: Vec::new(),
             action: Action::answer(404, ""),
             filters: BTreeMap::new(),
@@ -76,8 +90,11 @@ pub(super) fn take(
             path
         }
     };
-    conditions.extend(path.condition.clone());
     for matcher in &found.headers {
+        if matcher.name == ":path" {
+            let effect = "it is compared as it was sent, also where Envoy normalises it before";
+            notes.approximate("match.headers", "APISIX has the path as it was sent, or as nginx normalises it", effect);
+        }
         match matchers::header(matcher) {
             Ok(Header::Condition(condition)) => conditions.push(condition),
             Ok(Header::Methods(more)) => {
@@ -131,6 +148,8 @@ pub(super) fn take(
         key: found.encode_to_vec(),
         uris: path.uris,
         methods: methods.unwrap_or_default(),
+        path: path.condition,
+        sent: path.sent,
         conditions,
         action,
         filters,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::derived::Target;
 use super::filter::{self, Outcome, Plugins, Way};
 use super::filters::Filter;
-use super::hosts::{self, Hosts};
+use super::hosts::{self, Hosts, Strip};
 use super::listener::Context;
 use super::order;
 use super::report::Notes;
@@ -115,14 +115,14 @@ struct Assembly<'a> {
 
 impl Assembly<'_> {
     fn run(&self, out: &mut Vec<ApisixRoute>, notes: &mut Notes) {
-        let ignore_port = self.routes.ignore_port || self.place.context.ignore_port;
+        let port = if self.routes.ignore_port { &Strip::Any } else { &self.place.context.strip };
         let terminal = Route::terminal();
         let hosts: Vec<(&VirtualHost, Hosts)> = self
             .routes
             .hosts
             .iter()
             .map(|host| {
-                let (hosts, refused) = hosts::take(&host.domains, ignore_port);
+                let (hosts, refused) = hosts::take(&host.domains, port);
                 for domain in refused {
                     let reason = format!("APISIX has no such host: {domain}");
                     notes.not_expressible("virtual_hosts.domains", &reason, "nothing is served for it");
@@ -221,9 +221,16 @@ impl Assembly<'_> {
             [one] => Some(Expr::is("server_port", crate::apisix::expr::Op::Eq, one.clone())),
             many => Some(Expr::is("server_port", crate::apisix::expr::Op::In, many.to_vec())),
         };
-        let all = route.conditions.iter().chain(guard).chain(conditions).chain(&context.conditions).chain(&port);
+        let own = route.conditions(context.normalisation);
+        let all = own.iter().chain(guard).chain(conditions).chain(&context.conditions).chain(&port);
         let name = format!("{}/{}/{}", self.routes.name, host.name, route.name);
         let mut plugins = action.plugins;
+        if context.strip == Strip::Any
+            && let Some(Value::String(to)) = plugins.get_mut("redirect").and_then(|redirect| redirect.get_mut("uri"))
+        {
+            // Envoy has taken the port away before it redirects.
+            *to = to.replace("$http_host", "$host");
+        }
         let (upstream_id, split) = upstreams(&action.targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));
         ApisixRoute {

@@ -4,6 +4,7 @@ mod listeners;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde::Serialize;
@@ -44,6 +45,9 @@ pub struct Translator {
     /// What each source made of the objects.
     made: BTreeMap<Source, Made>,
     objects: BTreeMap<ObjectKey, Object>,
+    report: Arc<Report>,
+    /// Whether there may be other entries than those of the report.
+    stale: bool,
 }
 
 /// What objects are made from.
@@ -102,8 +106,7 @@ impl Translator {
                     self.take_routes(name, configuration);
                 }
                 self.listeners.insert(listener.name, taken);
-                self.dirty_places = true;
-                self.dirty_listeners = true;
+                self.touch_listeners();
             }
             Resource::Route(configuration) => {
                 let name = configuration.name.clone();
@@ -134,8 +137,7 @@ impl Translator {
             ResourceType::Listener => {
                 self.forget_inline(name);
                 self.listeners.remove(name);
-                self.dirty_places = true;
-                self.dirty_listeners = true;
+                self.touch_listeners();
             }
             ResourceType::Route => {
                 self.routes.remove(name);
@@ -148,6 +150,12 @@ impl Translator {
                 self.touch_users(kind, name);
             }
         }
+    }
+
+    fn touch_listeners(&mut self) {
+        self.dirty_places = true;
+        self.dirty_listeners = true;
+        self.stale = true;
     }
 
     fn take_routes(&mut self, name: &str, configuration: &RouteConfiguration) {
@@ -205,16 +213,24 @@ impl Translator {
         for name in std::mem::take(&mut self.dirty_clusters) {
             self.make_upstream(&name, &mut before);
         }
+        if std::mem::take(&mut self.stale) {
+            self.report = Arc::new(self.collect_report());
+        }
         self.changes_since(before)
     }
 
     /// Every object, in make-before-break order.
-    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = &Object> {
         self.objects.values()
     }
 
-    /// What is not expressed exactly.
-    pub fn report(&self) -> Report {
+    /// What is not expressed exactly, as of the last [`flush`](Self::flush). It is the same one while nothing about it
+    /// changes, so that a change of endpoints costs the same in a large mesh.
+    pub fn report(&self) -> Arc<Report> {
+        Arc::clone(&self.report)
+    }
+
+    fn collect_report(&self) -> Report {
         let made = self.made.values().flat_map(|made| &made.entries);
         let listeners = self.listeners.values().flat_map(|listener| listener.notes.entries());
         let mut entries: Vec<_> = made.chain(listeners).cloned().collect();
@@ -312,6 +328,7 @@ impl Translator {
     ) {
         made.objects = objects.iter().map(|object| object.key.clone()).collect();
         let old = self.made.remove(&source).unwrap_or_default();
+        self.stale |= old.entries != made.entries;
         for key in old.objects.difference(&made.objects) {
             let gone = self.objects.remove(key);
             before.entry(key.clone()).or_insert(gone);

@@ -83,7 +83,8 @@ impl Frames {
 }
 
 impl Interest {
-    pub(super) fn new(scope: Scope) -> Self {
+    /// An interest that nobody has yet.
+    pub fn new(scope: Scope) -> Self {
         let (frames, watchers, streams) = Default::default();
         Self { scope, frames, watchers, streams, woken_at: AtomicI64::new(0) }
     }

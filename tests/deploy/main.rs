@@ -3,7 +3,9 @@
 
 mod helm;
 mod kustomize;
+mod machines;
 mod manifests;
+mod monitoring;
 mod settings;
 #[path = "../support/mod.rs"]
 mod support;

@@ -73,13 +73,45 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
+/// Several ports that are free now.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let bound: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    bound.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
+}
+
 /// Sends a request on a connection of its own. None if nobody listens.
 pub fn ask(port: u16, method: &str, host: &str, target: &str, headers: &[(String, String)]) -> Option<Answer> {
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    std::net::TcpStream::connect(address).ok()?;
-    let mut connection = Connection::open(address);
-    let headers: String = headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
-    connection.send(head.as_bytes());
-    Some(connection.answer())
+    let mut line = Line::new(port);
+    line.connection = Some(line.open()?);
+    Some(line.ask(method, host, target, headers))
+}
+
+/// One connection after another to a port, each for as many requests as the server takes on it.
+pub struct Line {
+    port: u16,
+    connection: Option<Connection>,
+}
+
+impl Line {
+    /// To this port. Nothing is connected yet.
+    pub fn new(port: u16) -> Self {
+        Self { port, connection: None }
+    }
+
+    fn open(&self) -> Option<Connection> {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        std::net::TcpStream::connect(address).ok()?;
+        Some(Connection::open(address))
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn ask(&mut self, method: &str, host: &str, target: &str, headers: &[(String, String)]) -> Answer {
+        let mut connection = self.connection.take().or_else(|| self.open()).expect("it listens");
+        let headers: String = headers.iter().flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+        connection.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").as_bytes());
+        let answer = connection.answer();
+        let ends = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        self.connection = (!ends && answer.status != 400).then_some(connection);
+        answer
+    }
 }

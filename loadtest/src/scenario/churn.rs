@@ -11,11 +11,12 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::{PREFIX, Place, progress};
 use crate::client::Client;
-use crate::meter::Meter;
+use crate::content::{self, Reader};
+use crate::meter::{Meter, patience};
 use crate::outcome::{Outcome, float};
 use crate::socket::Socket;
 use crate::streams::{Watch, request};
-use crate::wire::{Said, grpc, h2, value};
+use crate::wire::{Said, grpc, h2};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Churn {
@@ -35,7 +36,7 @@ impl Churn {
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let target = place.target();
         let mut puts = Client::open(target)?;
-        puts.put(&format!("{PREFIX}0"), &value(100, 0))?;
+        content::put(&mut puts, &format!("{PREFIX}0"), 100)?;
         let request = request(target, &Watch { prefix: PREFIX.into(), from: 0 });
         let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(256));
         let start = |poll: &Poll, number: usize| -> Result<Socket> {
@@ -55,7 +56,7 @@ impl Churn {
         let (mut count, mut heard, mut buffer) = (0_u64, Instant::now(), vec![0; 16 << 10]);
         while meter.seconds() < f64::from(self.seconds) {
             poll.poll(&mut events, Some(Duration::from_secs(1)))?;
-            ensure!(heard.elapsed() < crate::streams::PATIENCE, "nothing came for a minute");
+            ensure!(heard.elapsed() < patience(), "nothing came for {} s", patience().as_secs());
             for event in &events {
                 let number = event.token().0;
                 let (socket, seen) = &mut sockets[number];
@@ -83,7 +84,7 @@ impl Churn {
         meter.finish(&mut outcome)?;
         drop(sockets);
         // Leavers leave nothing behind: the server still serves.
-        puts.put(&format!("{PREFIX}0"), &value(100, 0))?;
+        content::put(&mut puts, &format!("{PREFIX}0"), 100)?;
         Ok(outcome)
     }
 }
@@ -96,7 +97,7 @@ fn created(protocol: crate::target::Protocol, seen: &[u8]) -> Result<bool> {
     let (mut said, mut messages) = (Vec::new(), grpc::Messages::default());
     h2::Connection::new().read(seen, |frame| {
         if let h2::Frame::Data { bytes, .. } = frame {
-            messages.read(bytes, |message| grpc::watch_response(message, &mut said));
+            messages.read(bytes, |message| grpc::watch_response(message, &mut Reader::default(), &mut said));
         }
     });
     Ok(said.contains(&Said::Created))

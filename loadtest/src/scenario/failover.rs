@@ -8,11 +8,12 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{PREFIX, Place, progress};
 use crate::client::Client;
+use crate::content::{self, Change};
 use crate::meter::{self, Meter, at};
 use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
 use crate::target::Target;
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Failover {
@@ -39,7 +40,7 @@ pub(crate) struct Failover {
 /// What became of the puts.
 #[derive(Default)]
 struct Written {
-    acknowledged: Vec<i64>,
+    acknowledged: Vec<Change>,
     /// Those whose answer was lost, which may have happened or not.
     unknown: u64,
 }
@@ -63,16 +64,19 @@ impl Failover {
         let meter = Meter::start(place.pid)?;
         let puts = self.write(targets)?;
         let (mut latencies, mut written, mut killed) = (meter::latencies(), Written::default(), None);
-        let (mut lost, mut moved, mut over) = (Vec::new(), 0_u64, false);
+        let (mut lost, mut moved, mut over, mut seen) = (Vec::new(), 0_u64, false, Vec::new());
         let bar = progress("seconds", self.seconds as usize);
         let mut quiet = Instant::now();
         // Until nothing has come for a while after the last put.
         while !over || quiet.elapsed() < Duration::from_secs(2) {
             let said = streams.turn(Duration::from_millis(50), |number, said, watcher| {
                 match said {
-                    Said::Event { revision, sent } => {
-                        watcher.take(number, revision)?;
-                        latencies.saturating_record(meter::now().saturating_sub(sent));
+                    Said::Event(event) => {
+                        watcher.take(number, &event)?;
+                        latencies.saturating_record(meter::now().saturating_sub(event.content.sent));
+                        if number == 0 {
+                            seen.push(Change { revision: event.revision, identity: event.content.identity });
+                        }
                     }
                     Said::Created => watcher.created = true,
                     Said::Gone => lost.push(number),
@@ -95,7 +99,7 @@ impl Failover {
             }
             loop {
                 match puts.try_recv() {
-                    Ok(Some(revision)) => written.acknowledged.push(revision),
+                    Ok(Some(change)) => written.acknowledged.push(change),
                     Ok(None) => written.unknown += 1,
                     Err(mpsc::TryRecvError::Disconnected) => {
                         over = true;
@@ -112,7 +116,7 @@ impl Failover {
             bar.set_position(meter.started_seconds());
         }
         bar.finish_and_clear();
-        check(&streams, &written)?;
+        check(&streams, &seen, &written)?;
         let mut outcome = Outcome::default();
         outcome.show("changes", float(written.acknowledged.len()), 0);
         outcome.show("puts without answer", float(written.unknown), 0);
@@ -125,8 +129,8 @@ impl Failover {
     }
 
     /// Puts at the first target that answers; none for a put without an answer.
-    fn write(&self, targets: &[Target]) -> Result<mpsc::Receiver<Option<i64>>> {
-        let (sender, revisions) = mpsc::channel();
+    fn write(&self, targets: &[Target]) -> Result<mpsc::Receiver<Option<Change>>> {
+        let (sender, changes) = mpsc::channel();
         let (targets, load) = (targets.to_vec(), self.clone());
         let mut client = Client::open(&targets[0])?;
         std::thread::spawn(move || {
@@ -135,7 +139,7 @@ impl Failover {
             while started.elapsed() < over {
                 let due = started + Duration::from_secs_f64(f64::from(event) / load.rate);
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                let put = client.put(&format!("{PREFIX}{}", event % 100), &value(load.size, meter::now()));
+                let put = content::put(&mut client, &format!("{PREFIX}{}", event % 100), load.size);
                 event += 1;
                 let failed = put.is_err();
                 if sender.send(put.ok()).is_err() {
@@ -153,17 +157,17 @@ impl Failover {
                 }
             }
         });
-        Ok(revisions)
+        Ok(changes)
     }
 }
 
-/// Every stream saw the same, and no less than what was acknowledged.
-fn check(streams: &Streams, written: &Written) -> Result<()> {
+/// Every stream saw the same as the first, and no less than what was acknowledged.
+fn check(streams: &Streams, seen: &[Change], written: &Written) -> Result<()> {
     let first = streams.watchers.first().context("no streams")?;
     for (number, watcher) in streams.watchers.iter().enumerate() {
         ensure!(
             (watcher.count, watcher.digest) == (first.count, first.digest),
-            "stream {number} saw {} changes up to {}, and stream 0 {} up to {}",
+            "stream {number} saw {} changes up to {}, and stream 0 {} others up to {}",
             watcher.count,
             watcher.last,
             first.count,
@@ -177,7 +181,11 @@ fn check(streams: &Streams, written: &Written) -> Result<()> {
         first.count,
         written.unknown
     );
-    let newest = written.acknowledged.last().copied().unwrap_or(0);
-    ensure!(first.last >= newest, "the last change seen is {}, and {newest} was acknowledged", first.last);
+    for change in &written.acknowledged {
+        // In order, as each has a newer revision than the last.
+        let place = seen.binary_search_by_key(&change.revision, |seen| seen.revision);
+        let is_that = place.is_ok_and(|place| seen[place] == *change);
+        ensure!(is_that, "what was acknowledged at revision {} was not seen, or something else", change.revision);
+    }
     Ok(())
 }

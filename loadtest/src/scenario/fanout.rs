@@ -8,11 +8,12 @@ use anyhow::{Result, ensure};
 use super::steady::Steady;
 use super::{EACH, PREFIX, Place, progress};
 use crate::client::Client;
-use crate::meter::{self, Meter, at};
+use crate::content;
+use crate::meter::{self, Meter, at, patience};
 use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
 use crate::target::{Protocol, Target};
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Fanout {
@@ -60,7 +61,7 @@ impl Fanout {
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let mut puts = Client::open(place.target())?;
         // What a server sets up once is not the streams'.
-        puts.put(&format!("{PREFIX}0"), &value(self.size, 0))?;
+        content::put(&mut puts, &format!("{PREFIX}0"), self.size)?;
         let (mut streams, memory) = open(place, self.streams, self.each)?;
         let mut outcome = Outcome::default();
         if let Some(rate) = self.rate {
@@ -74,22 +75,27 @@ impl Fanout {
     }
 
     fn lock_step(&self, place: &Place, puts: &mut Client, streams: &mut Streams, outcome: &mut Outcome) -> Result<()> {
-        let (mut last, mut revisions) = (meter::latencies(), Vec::new());
+        let (mut last, mut changes) = (meter::latencies(), Vec::new());
         let mut one = |event: usize| -> Result<u64> {
             let started = Instant::now();
-            let revision = puts.put(&format!("{PREFIX}{}", event % 100), &value(self.size, meter::now()))?;
-            revisions.push(revision);
+            let change = content::put(puts, &format!("{PREFIX}{}", event % 100), self.size)?;
+            let revision = change.revision;
+            changes.push(change);
             let mut missing = streams.watchers.len();
             while missing > 0 {
-                let said = streams.turn(crate::streams::PATIENCE, |number, said, watcher| {
-                    let Said::Event { revision: got, .. } = said else {
+                let said = streams.turn(patience(), |number, said, watcher| {
+                    let Said::Event(event) = said else {
                         anyhow::bail!("stream {number} was told {said:?} instead of revision {revision}")
                     };
+                    let got = event.revision;
                     ensure!(got == revision, "stream {number} got revision {got}, where {revision} was next");
+                    watcher.take(number, &event)?;
+                    let is_that = event.content.identity == change.identity;
+                    ensure!(is_that, "stream {number} got something else at revision {got} than was put");
                     missing -= 1;
-                    watcher.take(number, got)
+                    Ok(())
                 })?;
-                ensure!(said > 0 || started.elapsed() < crate::streams::PATIENCE, "{missing} streams got nothing");
+                ensure!(said > 0 || started.elapsed() < patience(), "{missing} streams got nothing");
             }
             Ok(u64::try_from(started.elapsed().as_micros())?)
         };
@@ -110,6 +116,6 @@ impl Fanout {
         outcome.hold("last p99 ms", at(&last, 0.99), 2);
         meter.finish(outcome)?;
         streams.stay_silent()?;
-        streams.check(&revisions)
+        streams.check(&changes)
     }
 }

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{PREFIX, Place, progress};
 use crate::client::Client;
+use crate::content;
 use crate::meter::{self, Meter, at};
 use crate::outcome::{Outcome, float};
-use crate::streams::{Streams, Watch, digest};
+use crate::streams::{Streams, Watch, digest_of};
 use crate::target::{Protocol, Target};
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 /// A generation of APISIX, by the way in which it uses etcd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -125,7 +126,7 @@ impl Fleet {
             client.put(&format!("{root}/{directory}/"), b"init_dir")?;
         }
         for route in 0..self.routes {
-            client.put(&format!("{root}/routes/{route}"), &value(self.size, 0))?;
+            content::put(&mut client, &format!("{root}/routes/{route}"), self.size)?;
         }
         let mut outcome = Outcome::default();
         let meter = Meter::start(place.pid)?;
@@ -171,7 +172,7 @@ impl Fleet {
         let (idle, root) = (self.idle(), Self::root());
         let meter = Meter::start(place.pid)?;
         let bar = progress("seconds", self.seconds as usize);
-        let (mut latencies, mut revisions, mut rewatched) = (meter::latencies(), Vec::new(), 0_u64);
+        let (mut latencies, mut changes, mut rewatched) = (meter::latencies(), Vec::new(), 0_u64);
         let (mut again, mut events, mut puts) = (Vec::new(), 0_u64, 0_u32);
         let over = Duration::from_secs(self.seconds.into());
         let started = Instant::now();
@@ -180,7 +181,7 @@ impl Fleet {
             let due = f64::from(puts) / self.rate;
             if started.elapsed() < over && meter.seconds() >= due {
                 let key = format!("{root}/routes/{}", puts as usize % self.routes.max(1));
-                revisions.push(client.put(&key, &value(self.size, meter::now()))?);
+                changes.push(content::put(client, &key, self.size)?);
                 puts += 1;
                 quiet = Instant::now();
             }
@@ -190,12 +191,13 @@ impl Fleet {
                 watch.heard = Instant::now();
                 match said {
                     Said::Created => watcher.created = true,
-                    Said::Event { revision, sent } => {
+                    Said::Event(event) => {
+                        let revision = event.revision;
                         // What comes after the one event for which a watch of that time lives is asked for again.
                         if revision >= watch.next {
-                            watcher.take(number, revision)?;
+                            watcher.take(number, &event)?;
                             watch.next = revision + 1;
-                            latencies.saturating_record(meter::now().saturating_sub(sent));
+                            latencies.saturating_record(meter::now().saturating_sub(event.content.sent));
                             events += 1;
                         } else if !one {
                             bail!("watch {number} got revision {revision} again");
@@ -232,23 +234,23 @@ impl Fleet {
         }
         let seconds = meter.seconds();
         bar.finish_and_clear();
-        let expected = revisions.iter().fold(0, |before, revision| digest(before, *revision));
+        let expected = digest_of(&changes);
         for (number, (watch, watcher)) in watches.iter().zip(&streams.watchers).enumerate() {
             let (count, wanted) = if watch.prefix.ends_with("/routes") || watch.prefix.ends_with('/') {
-                (revisions.len() as u64, expected)
+                (changes.len() as u64, expected)
             } else {
                 (0, 0)
             };
             ensure!(
                 watch.reloads > 0 || (watcher.count, watcher.digest) == (count, wanted),
-                "watch {number} of {} saw {} of {count} changes",
+                "watch {number} of {} saw {} of {count} changes, or other ones",
                 watch.prefix,
                 watcher.count
             );
         }
         let cpu = meter.server_cpu()?;
         outcome.hold_if("server CPU %", cpu.map(|cpu| cpu / seconds * 100.0), 1);
-        outcome.show("changes", float(revisions.len()), 0);
+        outcome.show("changes", float(changes.len()), 0);
         outcome.show("deliveries", float(events), 0);
         outcome.show("watches again/s", float(rewatched) / seconds, 1);
         outcome.show("reloads", float(watches.iter().map(|watch| watch.reloads).sum::<u64>()), 0);

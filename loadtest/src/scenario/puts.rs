@@ -8,10 +8,11 @@ use super::fanout::each;
 use super::steady::{Steady, writer};
 use super::{EACH, PREFIX, Place, progress};
 use crate::client::Client;
+use crate::content;
 use crate::meter::Meter;
 use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Puts {
@@ -33,7 +34,7 @@ impl Puts {
 
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let target = place.target();
-        Client::open(target)?.put(&format!("{PREFIX}0"), &value(self.size, 0))?;
+        content::put(&mut Client::open(target)?, &format!("{PREFIX}0"), self.size)?;
         let mut outcome = Outcome::default();
         let open = |prefix: &str| -> Result<Streams> {
             let mut streams = Streams::new()?;
@@ -58,29 +59,29 @@ impl Puts {
         let meter = Meter::start(place.pid)?;
         let load = Steady { rate: f64::INFINITY, events: count, size: self.size };
         let puts = writer(place, &load)?;
-        let (mut revisions, bar) = (Vec::new(), progress("puts", count));
+        let (mut changes, bar) = (Vec::new(), progress("puts", count));
         let mut took = 0.0;
         let concerned = streams.watchers.len();
         let mut take = |number: usize, said: Said, watcher: &mut crate::streams::Watcher| match said {
-            Said::Event { revision, .. } => watcher.take(number, revision),
+            Said::Event(event) => watcher.take(number, &event),
             other => bail!("stream {number} was told {other:?}"),
         };
-        while revisions.len() < count {
+        while changes.len() < count {
             if concerned == 0 {
-                revisions.push(puts.recv().context("the writer has ended")??);
+                changes.push(puts.recv().context("the writer has ended")??);
             } else {
                 streams.turn(Duration::from_millis(5), &mut take)?;
                 for put in puts.try_iter() {
-                    revisions.push(put?);
+                    changes.push(put?);
                 }
             }
-            bar.set_position(revisions.len() as u64);
+            bar.set_position(changes.len() as u64);
             took = meter.seconds();
         }
         bar.finish_and_clear();
         while streams.turn(Duration::from_millis(500), &mut take)? > 0 {}
         if streams.watchers.first().is_some_and(|watcher| watcher.count > 0) {
-            streams.check(&revisions)?;
+            streams.check(&changes)?;
         }
         Ok(float(count) / took)
     }

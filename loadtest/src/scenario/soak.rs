@@ -6,9 +6,9 @@ use super::fanout::open;
 use super::steady::Steady;
 use super::{EACH, PREFIX, Place};
 use crate::client::Client;
+use crate::content;
 use crate::meter::Meter;
 use crate::outcome::{Outcome, float};
-use crate::wire::value;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Soak {
@@ -38,7 +38,7 @@ impl Soak {
     }
 
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
-        Client::open(place.target())?.put(&format!("{PREFIX}0"), &value(self.size, 0))?;
+        content::put(&mut Client::open(place.target())?, &format!("{PREFIX}0"), self.size)?;
         let (mut streams, memory) = open(place, self.streams, self.each)?;
         let mut outcome = Outcome::default();
         let before = Meter::start(place.pid)?.memory()?;

@@ -6,10 +6,11 @@ use super::fanout::open;
 use super::steady::Steady;
 use super::{EACH, PREFIX, Place, progress};
 use crate::client::Client;
-use crate::meter::Meter;
+use crate::content;
+use crate::meter::{Meter, patience};
 use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Stall {
@@ -38,7 +39,7 @@ impl Stall {
 
     pub(crate) fn run(&self, place: &Place) -> Result<Outcome> {
         let target = place.target();
-        Client::open(target)?.put(&format!("{PREFIX}0"), &value(self.size, 0))?;
+        content::put(&mut Client::open(target)?, &format!("{PREFIX}0"), self.size)?;
         let events = self.megabytes * 1_000_000 / self.size;
         let load = Steady { rate: self.rate, events, size: self.size };
         // Without them: half as much, to know what the others have then.
@@ -66,21 +67,21 @@ impl Stall {
         let mut compacted = 0_u64;
         let mut done = vec![false; self.stalled];
         let wanted = events as u64;
-        let last = streams.watchers[0].last;
+        let reader = streams.watchers[0];
         let mut missing = self.stalled;
         while missing > 0 {
-            let said = stalled.turn(crate::streams::PATIENCE, |number, said, watcher| {
+            let said = stalled.turn(patience(), |number, said, watcher| {
                 match said {
-                    Said::Event { revision, .. } => watcher.take(number, revision)?,
+                    Said::Event(event) => watcher.take(number, &event)?,
                     Said::Canceled(floor) if floor > 0 => compacted += 1,
                     other => bail!("stalled stream {number} was told {other:?}"),
                 }
-                if !done[number] && (watcher.last == last || matches!(said, Said::Canceled(_))) {
+                if !done[number] && (watcher.last == reader.last || matches!(said, Said::Canceled(_))) {
                     done[number] = true;
                     missing -= 1;
                     bar.inc(1);
-                    if watcher.last == last && watcher.count != wanted {
-                        bail!("stalled stream {number} got {} of {wanted} changes", watcher.count);
+                    if watcher.last == reader.last && (watcher.count, watcher.digest) != (wanted, reader.digest) {
+                        bail!("stalled stream {number} got {} of {wanted} changes, or other ones", watcher.count);
                     }
                 }
                 Ok(())

@@ -10,10 +10,11 @@ use serde_json::json;
 
 use super::{PREFIX, Place, progress};
 use crate::client::Client;
-use crate::meter::{self, Meter, at};
+use crate::content::{self, Change};
+use crate::meter::{self, Meter, at, patience};
 use crate::outcome::{Outcome, Series, float};
 use crate::streams::Streams;
-use crate::wire::{Said, value};
+use crate::wire::Said;
 
 /// A load of puts.
 #[derive(Clone, Debug)]
@@ -51,23 +52,23 @@ impl Latencies {
 }
 
 /// Puts at a rate, on a thread of its own.
-pub(super) fn writer(place: &Place, load: &Steady) -> Result<mpsc::Receiver<Result<i64>>> {
+pub(super) fn writer(place: &Place, load: &Steady) -> Result<mpsc::Receiver<Result<Change>>> {
     let mut client = Client::open(place.target())?;
-    let (sender, revisions) = mpsc::channel();
+    let (sender, changes) = mpsc::channel();
     let load = load.clone();
     std::thread::spawn(move || {
         let started = Instant::now();
         for event in 0..load.events {
             let due = started + Duration::from_secs_f64(float(event) / load.rate);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let put = client.put(&format!("{PREFIX}{}", event % 100), &value(load.size, meter::now()));
+            let put = content::put(&mut client, &format!("{PREFIX}{}", event % 100), load.size);
             let failed = put.is_err();
             if sender.send(put).is_err() || failed {
                 return;
             }
         }
     });
-    Ok(revisions)
+    Ok(changes)
 }
 
 impl Steady {
@@ -76,31 +77,33 @@ impl Steady {
         let count = streams.watchers.len();
         let (first_event, wanted) = (streams.watchers[0].count, self.events as u64);
         let mut latencies = Latencies { all: meter::latencies(), last: meter::latencies(), open: VecDeque::new() };
-        let (mut second, mut delivered, mut revisions) = (meter::latencies(), 0_u64, Vec::new());
+        let (mut second, mut delivered, mut changes) = (meter::latencies(), 0_u64, Vec::new());
         let mut lines: [Vec<(f64, f64)>; 4] = Default::default();
         let meter = Meter::start(place.pid)?;
         let puts = writer(place, self)?;
         let bar = progress("changes", self.events);
         let (mut told, mut heard, mut cpu_before) = (Instant::now(), Instant::now(), 0.0);
         let total = wanted * count as u64;
-        while delivered < total || revisions.len() < self.events {
+        while delivered < total || changes.len() < self.events {
             let before = delivered;
             streams.turn(Duration::from_millis(100), |number, said, watcher| {
-                let Said::Event { revision, sent } = said else { bail!("stream {number} was told {said:?}") };
-                watcher.take(number, revision)?;
-                latencies.take(revision, sent, count);
+                let Said::Event(event) = said else { bail!("stream {number} was told {said:?}") };
+                watcher.take(number, &event)?;
+                let sent = event.content.sent;
+                latencies.take(event.revision, sent, count);
                 second.saturating_record(meter::now().saturating_sub(sent));
                 delivered += 1;
                 Ok(())
             })?;
             for put in puts.try_iter() {
-                revisions.push(put.context("a put failed")?);
+                changes.push(put.context("a put failed")?);
                 bar.inc(1);
             }
             if delivered > before {
                 heard = Instant::now();
-            } else if heard.elapsed() > crate::streams::PATIENCE {
-                bail!("nothing came for a minute; {} of {total} deliveries are missing", total - delivered);
+            } else if heard.elapsed() > patience() {
+                let (seconds, missing) = (patience().as_secs(), total - delivered);
+                bail!("nothing came for {seconds} s; {missing} of {total} deliveries are missing");
             }
             if told.elapsed() >= Duration::from_secs(1) {
                 let at_second = meter.seconds();
@@ -132,6 +135,6 @@ impl Steady {
         outcome.series.extend(names.into_iter().zip(lines).map(|(name, points)| Series { name, points }));
         meter.finish(outcome)?;
         streams.stay_silent()?;
-        if first_event == 0 { streams.check(&revisions) } else { Ok(()) }
+        if first_event == 0 { streams.check(&changes) } else { Ok(()) }
     }
 }

@@ -12,11 +12,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{PREFIX, Place, progress};
 use crate::client::{Client, post, range_body, range_request};
-use crate::meter::{self, Meter, at};
+use crate::content;
+use crate::meter::{self, Meter, at, patience};
 use crate::outcome::{Outcome, float};
 use crate::socket::Socket;
 use crate::target::{Protocol, Target};
-use crate::wire::{grpc, h2, value};
+use crate::wire::{grpc, h2};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Storm {
@@ -65,14 +66,16 @@ impl Storm {
         let mut client = Client::open(target)?;
         let bar = progress("keys", self.keys);
         for key in 0..self.keys {
-            client.put(&format!("{PREFIX}storm/{key:08}"), &value(self.size, 0))?;
+            content::put(&mut client, &format!("{PREFIX}storm/{key:08}"), self.size)?;
             bar.inc(1);
         }
         bar.finish_and_clear();
         // One that is read whole, to know what the others must be.
         let prefix = format!("{PREFIX}storm/");
-        let (found, _) = client.range(&prefix)?;
-        ensure!(found == self.keys, "{found} keys instead of {}", self.keys);
+        let (pairs, _) = client.pairs(&prefix)?;
+        ensure!(pairs.len() == self.keys, "{} keys instead of {}", pairs.len(), self.keys);
+        content::check(&pairs)?;
+        drop(pairs);
         let (length, digest) = Self::load(target, 1, &mut |_| Ok(()))?[0].0;
         let mut outcome = Outcome::default();
         let before = Meter::start(place.pid)?.memory()?;
@@ -155,7 +158,7 @@ impl Storm {
                     finished += 1;
                 }
             }
-            ensure!(heard.elapsed() < crate::streams::PATIENCE, "nothing came for a minute");
+            ensure!(heard.elapsed() < patience(), "nothing came for {} s", patience().as_secs());
             if told.elapsed() > Duration::from_millis(100) {
                 done(finished)?;
                 told = Instant::now();
@@ -204,6 +207,10 @@ impl Loader {
                     });
                     let body = head.split_off(end + 4);
                     take(&body);
+                    // A small one may have come with its head.
+                    if length.is_some() && whole.is_some_and(|whole| self.length >= whole) {
+                        return Ok(true);
+                    }
                 }
                 Wire::Grpc { connection, ended } => {
                     connection.read(bytes, |frame| match frame {

@@ -10,9 +10,9 @@ use confcast::testing::mesh;
 
 use super::fanout::each;
 use super::{EACH, Place, progress};
-use crate::meter::{self, Meter, at};
+use crate::meter::{self, Meter, at, patience};
 use crate::outcome::{Outcome, float};
-use crate::streams::{PATIENCE, Streams, Watch};
+use crate::streams::{Streams, Watch};
 use crate::wire::Said;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -44,12 +44,17 @@ impl Xds {
 
     pub(crate) fn confcast_flags(&self) -> Vec<String> {
         let server = format!("http://{}", self.ads);
-        ["--source", "xds", "--xds-server", &server].map(str::to_owned).to_vec()
+        ["--source", "xds", "--xds-server", &server, "--xds-node-id", "loadtest"].map(str::to_owned).to_vec()
     }
 
     fn endpoints(&self, service: u16, change: u16) -> Resource {
-        let ports: Vec<_> = (0..self.endpoints).map(|number| 10_000 + number + change * self.endpoints).collect();
+        let ports: Vec<_> = (0..self.endpoints).map(|number| number + self.port(change)).collect();
         mesh::endpoints(&format!("service-{service}"), &ports)
+    }
+
+    /// The first port of a service after a change, which no other change has.
+    fn port(&self, change: u16) -> u16 {
+        10_000 + change * self.endpoints
     }
 
     fn mesh(&self) -> Vec<Resource> {
@@ -81,7 +86,7 @@ impl Xds {
         // Until the routes are there: a server that has no complete state answers with an error.
         while crate::client::Client::open(target)?.range("/apisix/routes/").map_or(0, |(keys, _)| keys) <= wanted {
             ensure!(
-                loading.elapsed() < PATIENCE,
+                loading.elapsed() < patience(),
                 "the server does not load the mesh; was it started with {}?",
                 self.confcast_flags().join(" ")
             );
@@ -95,15 +100,16 @@ impl Xds {
         let (mut last, bar) = (meter::latencies(), progress("pushes", self.pushes.into()));
         for push in 1..=self.pushes {
             let service = push * 7919 % self.services;
+            streams.reader.expect(&format!("\"port\":{}", self.port(push)));
             let pushed = Instant::now();
             let changed = mesh::encode(&self.endpoints(service, push));
             ads.set_bytes(ResourceType::Endpoints, &format!("service-{service}"), changed);
             let mut missing = self.streams;
             while missing > 0 {
-                let said = streams.turn(PATIENCE, |number, said, watcher| {
-                    let Said::Event { revision, .. } = said else { bail!("stream {number} was told {said:?}") };
+                let said = streams.turn(patience(), |number, said, watcher| {
+                    let Said::Event(event) = said else { bail!("stream {number} was told {said:?}") };
                     missing = missing.checked_sub(1).context("more than one event for a push")?;
-                    watcher.take(number, revision)
+                    watcher.take(number, &event)
                 })?;
                 ensure!(said > 0, "{missing} streams got nothing of push {push}");
             }
@@ -120,7 +126,7 @@ impl Xds {
         meter.finish(&mut outcome)?;
         streams.stay_silent()?;
         let first = streams.watchers[0];
-        ensure!(streams.watchers.iter().all(|seen| seen.digest == first.digest), "streams saw different revisions");
+        ensure!(streams.watchers.iter().all(|seen| seen.digest == first.digest), "streams saw different changes");
         Ok(outcome)
     }
 }

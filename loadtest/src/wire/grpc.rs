@@ -1,6 +1,7 @@
 //! Messages of etcd's services, read without making anything of what is not needed.
 
-use super::{Said, stamp};
+use super::Said;
+use crate::content::{Event, Reader};
 
 /// One field of a protobuf message.
 enum Field<'a> {
@@ -51,7 +52,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// What a `WatchResponse` says.
-pub(crate) fn watch_response(message: &[u8], said: &mut Vec<Said>) {
+pub(crate) fn watch_response(message: &[u8], reader: &mut Reader, said: &mut Vec<Said>) {
     let (mut created, mut canceled, mut compacted, mut events) = (false, false, 0, false);
     for field in Fields(message) {
         match field {
@@ -60,7 +61,7 @@ pub(crate) fn watch_response(message: &[u8], said: &mut Vec<Said>) {
             (5, Field::Number(number)) => compacted = number.cast_signed(),
             (11, Field::Bytes(event)) => {
                 events = true;
-                said.push(self::event(event));
+                said.push(Said::Event(self::event(event, reader)));
             }
             _ => {}
         }
@@ -73,20 +74,21 @@ pub(crate) fn watch_response(message: &[u8], said: &mut Vec<Said>) {
     }
 }
 
-fn event(event: &[u8]) -> Said {
-    let (mut revision, mut sent) = (0, 0);
+fn event(event: &[u8], reader: &mut Reader) -> Event {
+    let (mut revision, mut key, mut value) = (0, &[][..], &[][..]);
     let pair = Fields(event).find_map(|field| match field {
         (2, Field::Bytes(pair)) => Some(pair),
         _ => None,
     });
     for field in Fields(pair.unwrap_or_default()) {
         match field {
+            (1, Field::Bytes(bytes)) => key = bytes,
             (3, Field::Number(number)) => revision = number.cast_signed(),
-            (5, Field::Bytes(value)) => sent = stamp(value),
+            (5, Field::Bytes(bytes)) => value = bytes,
             _ => {}
         }
     }
-    Said::Event { revision, sent }
+    Event { revision, content: reader.look(key, value, |bytes| Some(bytes.to_vec())) }
 }
 
 /// Takes gRPC messages out of the data of one stream.
@@ -126,15 +128,18 @@ pub(crate) fn framed(message: &impl prost::Message) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use confcast::pb::etcdserverpb::WatchResponse;
-    use confcast::pb::mvccpb::{Event, KeyValue};
+    use confcast::pb::mvccpb::{self, KeyValue};
 
     use super::*;
+    use crate::content::Content;
 
     #[test]
     fn messages_come_out_whatever_the_pieces() {
-        let value = super::super::value(100, 77).into();
+        let value = crate::content::value("k", 100, 77);
+        let content = Content { identity: crate::content::identity(b"k", &value), sent: 77, is_sound: true };
+        let value = value.into();
         let kv = KeyValue { key: "k".into(), mod_revision: 12, create_revision: 3, version: 4, value, lease: 0 };
-        let event = Event { kv: Some(kv), ..Event::default() };
+        let event = mvccpb::Event { kv: Some(kv), ..mvccpb::Event::default() };
         let responses = [
             WatchResponse { created: true, watch_id: 5, ..WatchResponse::default() },
             WatchResponse { events: vec![event], ..WatchResponse::default() },
@@ -145,9 +150,9 @@ mod tests {
         for size in [1, 7, 1000] {
             let (mut messages, mut said) = (Messages::default(), Vec::new());
             for piece in wire.chunks(size) {
-                messages.read(piece, |message| watch_response(message, &mut said));
+                messages.read(piece, |message| watch_response(message, &mut Reader::default(), &mut said));
             }
-            let event = Said::Event { revision: 12, sent: 77 };
+            let event = Said::Event(Event { revision: 12, content });
             assert_eq!(said, [Said::Created, event, Said::Canceled(9), Said::Other]);
         }
     }

@@ -17,6 +17,9 @@ const WINDOW: u32 = (1 << 31) - 1;
 /// After how many bytes the room is given back.
 const RETURN: u64 = 1 << 28;
 
+/// Bytes of a frame, which is what any server takes.
+const FRAME: usize = 16 << 10;
+
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -101,7 +104,11 @@ impl Connection {
             field("token", token);
         }
         put_frame(&mut self.out, HEADERS, END_HEADERS, stream, &block);
-        put_frame(&mut self.out, DATA, if ended { END_STREAM } else { 0 }, stream, message);
+        let mut pieces = message.chunks(FRAME).peekable();
+        while let Some(piece) = pieces.next() {
+            let is_last = ended && pieces.peek().is_none();
+            put_frame(&mut self.out, DATA, if is_last { END_STREAM } else { 0 }, stream, piece);
+        }
     }
 
     /// Reads bytes as they came and calls `each` with every whole frame that concerns a stream.

@@ -1,11 +1,23 @@
 //! What a route does with a request: the plugins that answer, change the path or choose the upstream, in the order in
 //! which APISIX runs them.
 
-use regex::bytes::{Regex, RegexBuilder};
+use std::sync::LazyLock;
+
+use pcre2::bytes::Regex;
 use serde_json::Value;
 
 use super::request::{Request, Var};
 use super::vars;
+
+/// A variable in a text.
+static VARIABLES: LazyLock<regex::Regex> = LazyLock::new(|| known(r"\$(?:\{(\w+)\}|(\w+))"));
+
+/// What stands for a group, or a dollar sign, in a replacement.
+static GROUPS: LazyLock<regex::Regex> = LazyLock::new(|| known(r"\$(?:\$|(\d)|\{(\d)\})"));
+
+fn known(pattern: &str) -> regex::Regex {
+    regex::Regex::new(pattern).expect("a valid expression")
+}
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,11 +106,18 @@ fn rewritten(plugin: &Value, path: &[u8], request: &Request) -> (String, String)
 /// The path with the first match of a regular expression replaced; none if there is none.
 fn replaced(pair: &[Value], path: &[u8]) -> Option<Vec<u8>> {
     let [Value::String(pattern), Value::String(replacement)] = pair else { return None };
-    let regex: Regex = RegexBuilder::new(pattern).unicode(false).build().ok()?;
-    // `$1` ends at the digit in OpenResty, and a dollar sign is written twice in both.
-    let digits = regex::Regex::new(r"\$(\d+)").ok()?;
-    let replacement = digits.replace_all(replacement, "$${$1}").into_owned();
-    regex.is_match(path).then(|| regex.replace(path, replacement.as_bytes()).into_owned())
+    let captures = Regex::new(pattern).ok()?.captures(path).ok()??;
+    // `$1` ends at the digit, and a dollar sign is written twice.
+    let value = |found: &regex::Captures<'_>| match found.get(1).or_else(|| found.get(2)) {
+        Some(number) => {
+            let group = number.as_str().parse().ok().and_then(|number| captures.get(number));
+            String::from_utf8_lossy(group.map_or(b"", |group| group.as_bytes())).into_owned()
+        }
+        None => "$".into(),
+    };
+    let whole = captures.get(0)?;
+    let replacement = GROUPS.replace_all(replacement, value);
+    Some([&path[..whole.start()], replacement.as_bytes(), &path[whole.end()..]].concat())
 }
 
 /// The answer of `redirect`; none if its regular expression finds nothing.
@@ -118,7 +137,6 @@ fn redirected(plugin: &Value, path: &[u8], request: &Request) -> Option<Answer> 
 
 /// Text with `$name` and `${name}` replaced by the variables; one that is not known is empty.
 fn substituted(text: &str, request: &Request) -> String {
-    let Ok(names) = regex::Regex::new(r"\$(?:\{(\w+)\}|(\w+))") else { return text.to_owned() };
     let value = |found: &regex::Captures<'_>| {
         let name = found.get(1).or_else(|| found.get(2)).map_or("", |name| name.as_str());
         match request.variable(name) {
@@ -127,7 +145,7 @@ fn substituted(text: &str, request: &Request) -> String {
             None => String::new(),
         }
     };
-    names.replace_all(text, value).into_owned()
+    VARIABLES.replace_all(text, value).into_owned()
 }
 
 /// A path as nginx writes it: what may not stand in an address is escaped.

@@ -56,7 +56,7 @@ impl Request {
     }
 
     /// The path as routes are found by it: decoded, slashes merged, dots resolved. None for one that is answered 400 (2).
-    pub(super) fn path(&self) -> Option<Vec<u8>> {
+    pub fn path(&self) -> Option<Vec<u8>> {
         let (_, target) = self.parts();
         let path = target.split(['?', '#']).next().unwrap_or_default();
         if !path.starts_with('/') {

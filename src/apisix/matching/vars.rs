@@ -1,6 +1,9 @@
 //! The conditions in `vars`, as APISIX evaluates them.
 
-use regex::bytes::RegexBuilder;
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use pcre2::bytes::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::in_network;
@@ -71,13 +74,15 @@ fn compare(var: Option<&Var>, op: &Value, value: &Value) -> bool {
 
 /// A search; an error of any kind finds nothing (20).
 pub(super) fn search(pattern: &str, text: &[u8], any_case: bool) -> bool {
-    let characters = pattern.starts_with("(*UTF)");
-    if characters && std::str::from_utf8(text).is_err() {
-        return false;
+    thread_local! {
+        /// Compiled once, as APISIX does.
+        static COMPILED: RefCell<HashMap<(String, bool), Option<Regex>>> = RefCell::default();
     }
-    let regex =
-        RegexBuilder::new(pattern.trim_start_matches("(*UTF)")).case_insensitive(any_case).unicode(characters).build();
-    regex.is_ok_and(|regex| regex.is_match(text))
+    COMPILED.with_borrow_mut(|compiled| {
+        let compile = || RegexBuilder::new().caseless(any_case).jit_if_available(true).build(pattern).ok();
+        let regex = compiled.entry((pattern.to_owned(), any_case)).or_insert_with(compile);
+        regex.as_ref().is_some_and(|regex| regex.is_match(text).unwrap_or(false))
+    })
 }
 
 /// Whether an address is one of a list, or the one that is given. What is no address is none of them (22).

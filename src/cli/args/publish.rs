@@ -4,6 +4,7 @@ use clap::Args;
 
 /// Publishing into an etcd.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Publishing into an etcd (--publish)")]
 pub(in crate::cli) struct PublishArgs {
     /// Write the source's configuration into the etcd at --upstream; of several replicas one is elected to do so
     #[arg(long, env = "CONFCAST_PUBLISH", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]

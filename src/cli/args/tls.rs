@@ -6,6 +6,7 @@ use clap::Args;
 
 /// TLS on the port for clients.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "TLS on the port for clients")]
 pub(in crate::cli) struct TlsArgs {
     /// File with the certificate chain that clients are shown, in PEM; repeat for several, of which the name that a
     /// client asks for chooses, or else the first. Read again when it changes

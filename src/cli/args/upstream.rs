@@ -9,7 +9,7 @@ use crate::config::upstream::WhenAway;
 
 /// Where what is mirrored comes from.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Mirror of an etcd (--source etcd)")]
+#[command(next_help_heading = "The etcd (--source etcd, --publish)")]
 pub(in crate::cli) struct UpstreamArgs {
     /// URL of a member of the etcd, or of another confcast, http:// or https://; repeat for several
     #[arg(long, env = "CONFCAST_UPSTREAM", value_name = "URL", value_delimiter = ',')]

@@ -50,11 +50,11 @@ pub(super) fn host(
 /// outcome always begins with a slash: APISIX answers 500 for an empty one.
 pub(in crate::translate) fn prefix_rewrite(matched: &str, to: &str) -> (String, String) {
     let to = to.replace('$', "$$");
-    match to.strip_suffix('/') {
-        // Nothing but a slash is left of the prefix, so that the slash after it must not come twice.
-        Some("") if !matched.ends_with('/') => (format!("{matched}/?(.*)"), "/$1".into()),
-        _ if to.starts_with('/') => (format!("{matched}(.*)"), format!("{to}$1")),
-        _ => (format!("{matched}/?(.*)"), format!("/{to}$1")),
+    if to.starts_with('/') {
+        // As in Envoy, `/a/b` of which `/a` becomes `/` is `//b`.
+        (format!("{matched}(.*)"), format!("{to}$1"))
+    } else {
+        (format!("{matched}/?(.*)"), format!("/{to}$1"))
     }
 }
 
