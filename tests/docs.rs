@@ -119,7 +119,7 @@ fn documents() -> Vec<(String, String)> {
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "deploy/README.md"].map(String::from).into();
     let docs = fs::read_dir(root.join("docs")).expect("a folder").flatten();
     let docs = docs.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
-    names.extend(docs.filter(|name| name.ends_with(".md")));
+    names.extend(docs.filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "md")));
     let read = |name: String| (fs::read_to_string(root.join(&name)).expect("text"), name);
     names.into_iter().map(read).map(|(text, name)| (name, text)).collect()
 }
