@@ -139,7 +139,12 @@ fn servers_can_be_started_as_the_documents_say() {
     let authority = support::tls::Authority::new();
     let (certificate, key) = authority.sign("localhost");
     let given = [("ca.crt", authority.issuer.pem()), ("kuma-ca.crt", authority.issuer.pem())];
-    let given = given.into_iter().chain([("client.crt", certificate), ("client.key", key), ("password", "a".into())]);
+    let given = given.into_iter().chain([
+        ("client.crt", certificate),
+        ("client.key", key),
+        ("password", "a".into()),
+        ("token", "a".into()),
+    ]);
     for (name, text) in given {
         fs::write(dir.path().join(name), text).expect("written");
     }

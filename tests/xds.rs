@@ -11,7 +11,7 @@ use std::time::Duration;
 use confcast::envoy::{Resource, ResourceChange, ResourceType};
 use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
-use confcast::xds::config::{Node, Protocol, Tls, XdsConfig};
+use confcast::xds::config::{Node, Protocol, Tls, TokenScheme, XdsConfig};
 use confcast::xds::{Sync, Update, driver};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -37,7 +37,14 @@ struct Client {
 impl Client {
     fn start(servers: Vec<String>, protocol: Protocol) -> Self {
         let node = Node { id: "router~127.0.0.1~a.b~b.svc.cluster.local".into(), ..Node::default() };
-        let config = XdsConfig { servers, node, protocol, tls: Tls::default(), token_file: None };
+        let config = XdsConfig {
+            servers,
+            node,
+            protocol,
+            tls: Tls::default(),
+            token_file: None,
+            token_scheme: TokenScheme::Bearer,
+        };
         let token = CancellationToken::new();
         let (sender, updates) = mpsc::channel(16);
         #[expect(clippy::disallowed_methods, reason = "a task of a test")]

@@ -45,6 +45,12 @@ async fn certificates_and_token_are_used_and_wrong_ones_refused() {
     server.cut();
     until("connected again", || server.seen().tokens.len() > 1);
     assert_eq!(server.seen().tokens[1], "Bearer second");
+    confcast.kill();
+    // Kuma wants the token alone.
+    let before = server.seen().tokens.len();
+    let bare = ["--xds-token-scheme", "none"];
+    drop(Confcast::serve(&[&node[..], &name, &ca, &client, &token, &bare].concat()).ready());
+    assert_eq!(server.seen().tokens[before..], ["second"]);
 
     let wrong = stranger.path("ca.pem");
     for (args, expected) in [

@@ -111,6 +111,9 @@ pub(super) struct ServeArgs {
     /// File with a token for the control plane, read anew for every stream
     #[arg(long, env = "CONFCAST_XDS_TOKEN_FILE", value_name = "FILE")]
     pub(super) xds_token_file: Option<PathBuf>,
+    /// What stands before the token: bearer, or none for Kuma [default: bearer]
+    #[arg(long, env = "CONFCAST_XDS_TOKEN_SCHEME", value_name = "SCHEME")]
+    pub(super) xds_token_scheme: Option<String>,
     /// Key below which the objects are: APISIX's deployment.etcd.prefix [default: /apisix]
     #[arg(long, env = "CONFCAST_PREFIX", value_name = "KEY")]
     pub(super) prefix: Option<String>,

@@ -15,7 +15,7 @@ use super::args::{ServeArgs, TlsArgs};
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, Prefix, Source};
 use crate::translate::Ports;
-use crate::xds::config::{Node, Protocol, Tls, XdsConfig};
+use crate::xds::config::{Node, Protocol, Tls, TokenScheme, XdsConfig};
 use crate::xds::files::FilesConfig;
 
 /// A setting that cannot be used.
@@ -51,6 +51,7 @@ pub(super) struct File {
     xds_key: Option<PathBuf>,
     xds_server_name: Option<String>,
     xds_token_file: Option<PathBuf>,
+    xds_token_scheme: Option<String>,
     prefix: Option<String>,
     data_dir: Option<PathBuf>,
     auth_token_key_file: Option<PathBuf>,
@@ -107,6 +108,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         key: args.xds_key.or(file.xds_key),
         server_name: args.xds_server_name.or(file.xds_server_name),
         token_file: args.xds_token_file.or(file.xds_token_file),
+        token_scheme: args.xds_token_scheme.or(file.xds_token_scheme),
     };
     let from_file = upstream::FromFile {
         endpoints: file.upstream,
@@ -196,6 +198,7 @@ struct Xds {
     key: Option<PathBuf>,
     server_name: Option<String>,
     token_file: Option<PathBuf>,
+    token_scheme: Option<String>,
 }
 
 fn source(name: Option<&str>, xds: Xds, upstream: UpstreamConfig) -> Result<Source, SettingsError> {
@@ -240,6 +243,11 @@ fn connection(xds: Xds) -> Result<XdsConfig, SettingsError> {
         Some("sotw") => Protocol::Sotw,
         Some(other) => return Err(wrong("--xds-protocol", format!("{other:?} is not known; use auto, delta or sotw"))),
     };
+    let token_scheme = match xds.token_scheme.as_deref() {
+        None | Some("bearer") => TokenScheme::Bearer,
+        Some("none") => TokenScheme::None,
+        Some(other) => return Err(wrong("--xds-token-scheme", format!("{other:?} is not known; use bearer or none"))),
+    };
     let identity = match (xds.cert, xds.key) {
         (None, None) => None,
         (Some(cert), Some(key)) => Some((cert, key)),
@@ -258,7 +266,7 @@ fn connection(xds: Xds) -> Result<XdsConfig, SettingsError> {
     }
     let node = Node { id, cluster: xds.node_cluster.unwrap_or_default(), metadata: xds.metadata };
     let tls = Tls { ca: xds.ca, identity, server_name: xds.server_name };
-    Ok(XdsConfig { servers: xds.servers, node, protocol, tls, token_file: xds.token_file })
+    Ok(XdsConfig { servers: xds.servers, node, protocol, tls, token_file: xds.token_file, token_scheme })
 }
 
 fn metadata(

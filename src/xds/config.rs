@@ -13,8 +13,20 @@ pub struct XdsConfig {
     pub protocol: Protocol,
     /// Certificates, for `https://` servers.
     pub tls: Tls,
-    /// File with a token that goes with every stream, as `authorization: Bearer`. Read anew for each.
+    /// File with a token that goes with every stream, as `authorization`. Read anew for each.
     pub token_file: Option<PathBuf>,
+    /// What stands before the token.
+    pub token_scheme: TokenScheme,
+}
+
+/// What stands before a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenScheme {
+    /// `Bearer`, as for Istio and most others.
+    #[default]
+    Bearer,
+    /// Nothing, as for Kuma.
+    None,
 }
 
 /// The identity by which a control plane chooses what to send.

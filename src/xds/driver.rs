@@ -16,7 +16,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::config::{Protocol, XdsConfig};
+use super::config::{Protocol, TokenScheme, XdsConfig};
 use super::discovery::{self, DeltaRequest, DeltaResponse, SotwRequest, SotwResponse};
 use super::engine::{Engine, Output, Request, Variant};
 use super::{Sync, Update};
@@ -149,7 +149,11 @@ impl Driver {
         let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
         if let Some(path) = &self.config.token_file {
             let token = read(path)?;
-            let value = format!("Bearer {}", String::from_utf8_lossy(&token).trim());
+            let token = String::from_utf8_lossy(&token);
+            let value = match self.config.token_scheme {
+                TokenScheme::Bearer => format!("Bearer {}", token.trim()),
+                TokenScheme::None => token.trim().to_owned(),
+            };
             let value = MetadataValue::try_from(value)
                 .map_err(|error| Ended::File { path: path.clone(), reason: error.to_string() })?;
             request.metadata_mut().insert("authorization", value);
