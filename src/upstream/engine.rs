@@ -8,6 +8,7 @@
 use super::history::{self, OtherHistory};
 use crate::pb::etcdserverpb::WatchResponse;
 use crate::pb::mvccpb::Event as Change;
+use crate::pb::mvccpb::event::EventType;
 use crate::store::{Record, Revision, Writer};
 use crate::watch::REPLACED;
 
@@ -19,6 +20,8 @@ const EMPTY: Revision = Revision(1);
 pub enum Next {
     /// Read the whole state, and tell it by [`Engine::loaded`].
     Load,
+    /// Read the whole state at this revision of the past, and tell it by [`Engine::compared`].
+    Compare(Revision),
     /// Watch everything from this revision on, instead of what was watched before, and tell each response by
     /// [`Engine::told`].
     Watch(Revision),
@@ -44,7 +47,7 @@ pub enum News {
 enum Proof {
     /// The events at the store's revision are awaited.
     Awaited,
-    /// So they are, but the whole state was read just now.
+    /// So they are, but the whole state was read or compared just now.
     Loaded,
     /// It is.
     Given,
@@ -60,11 +63,13 @@ pub struct Engine {
     /// Whether the store's history is known to be another one.
     other: bool,
     proof: Proof,
+    /// The revision at which the state was read last, and the watch was refused.
+    refused: Option<Revision>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { cluster: None, here: 0, other: false, proof: Proof::Awaited }
+        Self { cluster: None, here: 0, other: false, proof: Proof::Awaited, refused: None }
     }
 }
 
@@ -75,6 +80,7 @@ impl Engine {
         self.here = cluster;
         self.other = self.cluster.is_some_and(|before| before != cluster) || revision < known;
         self.proof = Proof::Awaited;
+        self.refused = None;
         if known <= EMPTY || self.other { Next::Load } else { Next::Watch(known) }
     }
 
@@ -98,6 +104,18 @@ impl Engine {
         (self.join(writer), (replaced && !first).then_some(News::OtherHistory))
     }
 
+    /// The whole state at the store's revision; none if it is not to be had any more.
+    pub fn compared(&mut self, writer: &Writer, pairs: Option<&[Record]>) -> Next {
+        let known = writer.snapshot().revision();
+        let Some(pairs) = pairs else { return Next::Load };
+        if !history::is_same(writer.snapshot(), pairs) {
+            self.other = true;
+            return Next::Load;
+        }
+        self.proof = Proof::Loaded;
+        Next::Watch(known)
+    }
+
     /// Watches after the whole state was read.
     fn join(&mut self, writer: &Writer) -> Next {
         let revision = writer.snapshot().revision();
@@ -115,11 +133,12 @@ impl Engine {
     }
 
     /// They have not come: not everything that speaks etcd's API has something to tell at its newest revision.
-    pub fn waited(&mut self, writer: &Writer) -> Next {
-        match std::mem::replace(&mut self.proof, Proof::Given) {
-            Proof::Awaited => Next::Load,
-            Proof::Loaded | Proof::Given => Next::Watch(writer.snapshot().revision().next()),
+    pub fn waited(&mut self, writer: &Writer) -> (Next, Option<News>) {
+        if self.proof == Proof::Awaited {
+            return (Next::Compare(writer.snapshot().revision()), None);
         }
+        self.proof = Proof::Given;
+        (Next::Read, Some(News::Following))
     }
 
     /// A response of the watch.
@@ -137,8 +156,8 @@ impl Engine {
         if self.proof != Proof::Given && !response.events.is_empty() {
             match joint(writer, &response.events) {
                 Joint::Good => {}
-                Joint::Gone if self.proof == Proof::Loaded => {}
-                Joint::Gone => return (Next::Load, None),
+                Joint::Weak if self.proof == Proof::Loaded => {}
+                Joint::Weak => return (Next::Compare(writer.snapshot().revision()), None),
                 Joint::Bad => {
                     self.other = true;
                     return (Next::Load, None);
@@ -157,10 +176,14 @@ impl Engine {
             return (Next::Leave(format!("the watch was refused: {}", response.cancel_reason)), None);
         }
         if self.proof == Proof::Loaded {
-            // What was read is from the newest revision, and what led to it may be gone. What comes after it cannot be
-            // unless that is compacted, too.
-            self.proof = Proof::Given;
-            return (Next::Watch(writer.snapshot().revision().next()), None);
+            let known = writer.snapshot().revision();
+            // Refused at what is the newest revision twice: this is no etcd, and does not know what led to it. A watch
+            // after it is for one that does not compact it in between, as an etcd could and lose a deletion by it.
+            if self.refused.replace(known) == Some(known) {
+                self.proof = Proof::Given;
+                return (Next::Watch(known.next()), None);
+            }
+            return (Next::Load, None);
         }
         self.other = response.cancel_reason == REPLACED;
         (Next::Load, (!self.other).then_some(News::Lost))
@@ -173,8 +196,9 @@ enum Joint {
     Good,
     /// Something else happened.
     Bad,
-    /// They begin later: compaction has taken the deletion that was there.
-    Gone,
+    /// Nothing, as compaction has taken the deletion that was there; or only deletions, of which another history can
+    /// have the same.
+    Weak,
 }
 
 fn joint(writer: &Writer, events: &[Change]) -> Joint {
@@ -182,8 +206,12 @@ fn joint(writer: &Writer, events: &[Change]) -> Joint {
     let known = writer.snapshot().revision().0;
     let joint: Vec<_> = events.iter().take_while(|event| at(event) <= known).collect();
     if joint.is_empty() {
-        return Joint::Gone;
+        return Joint::Weak;
     }
     let good = joint.iter().all(|event| at(event) == known) && history::agrees(writer.snapshot(), &joint);
-    if good { Joint::Good } else { Joint::Bad }
+    match good {
+        false => Joint::Bad,
+        true if joint.iter().any(|event| event.r#type() == EventType::Put) => Joint::Good,
+        true => Joint::Weak,
+    }
 }

@@ -65,6 +65,17 @@ pub(super) fn repair(writer: &mut Writer, revision: Revision, pairs: Vec<Record>
     Ok(())
 }
 
+/// Whether the store holds these pairs, and no others.
+pub(super) fn is_same(known: &Snapshot, pairs: &[Record]) -> bool {
+    let same = |pair: &Record| {
+        known.get(&pair.key).is_some_and(|own| {
+            (own.mod_revision, own.create_revision, own.version, own.lease, &own.value)
+                == (pair.mod_revision, pair.create_revision, pair.version, pair.lease, &pair.value)
+        })
+    };
+    known.len() == pairs.len() && pairs.iter().all(same)
+}
+
 /// Whether these events, all that the etcd has at the store's revision, can have led to what the store holds.
 pub(super) fn agrees(known: &Snapshot, events: &[&Event]) -> bool {
     let at = known.revision();

@@ -108,10 +108,21 @@ async fn follow(
                 // What is shown may be of another history.
                 upstream.set_connected(false);
                 watch = None;
-                let (header, pairs) = read_all(upstream).await?;
+                let (header, pairs) = read_all(upstream, 0).await?;
                 let revision = Revision(header.revision);
                 turn(store, engine, move |engine, writer| engine.loaded(writer, header.cluster_id, revision, pairs))
                     .await?
+            }
+            (Next::Compare(revision), _) => {
+                let pairs = match read_all(upstream, revision.0).await {
+                    Ok((_, pairs)) => Some(pairs),
+                    // Compacted.
+                    Err(Ended::Upstream(status)) if status.code() == Code::OutOfRange => None,
+                    Err(error) => return Err(error),
+                };
+                let compared =
+                    move |engine: &mut Engine, writer: &mut Writer| engine.compared(writer, pairs.as_deref());
+                (turn(store, engine, compared).await?, None)
             }
             (Next::Watch(from), _) => {
                 watch = Some(Watch::open(upstream, from).await?);
@@ -121,7 +132,7 @@ async fn follow(
             (Next::Read, Some(watch)) => {
                 let wait = if engine.is_waiting() { JOINT } else { Duration::MAX };
                 match timeout(wait, watch.responses.message()).await {
-                    Err(_) => (turn(store, engine, |engine, writer| engine.waited(writer)).await?, None),
+                    Err(_) => turn(store, engine, |engine, writer| engine.waited(writer)).await?,
                     Ok(response) => {
                         let response = response?.ok_or(Ended::Closed)?;
                         upstream.heard();
@@ -223,11 +234,11 @@ async fn asks_for_names(upstream: &Upstream) -> Result<bool, Ended> {
     }
 }
 
-/// The whole state at one revision, in pages.
-async fn read_all(upstream: &Upstream) -> Result<(ResponseHeader, Vec<Record>), Ended> {
+/// The whole state at a revision, or at the current one for 0, in pages.
+async fn read_all(upstream: &Upstream, at: i64) -> Result<(ResponseHeader, Vec<Record>), Ended> {
     let (mut key, mut first, mut pairs) = (Bytes::from_static(EVERYTHING), None, Vec::new());
     loop {
-        let revision = first.as_ref().map_or(0, |header: &ResponseHeader| header.revision);
+        let revision = first.as_ref().map_or(at, |header: &ResponseHeader| if at == 0 { header.revision } else { at });
         let request =
             RangeRequest { key, range_end: EVERYTHING.into(), limit: PAGE, revision, ..RangeRequest::default() };
         let response = upstream.client().kv().range(upstream.client().request(request).await?).await?.into_inner();
