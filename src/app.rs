@@ -73,15 +73,12 @@ pub enum StartError {
     /// The data directory could not be used.
     #[error(transparent)]
     DataDir(#[from] OpenError),
-    /// The etcd to be mirrored cannot be reached with these settings.
+    /// The etcd to be mirrored, or published into, cannot be reached with these settings.
     #[error(transparent)]
     Upstream(#[from] crate::upstream::ClientError),
     /// The users in the data directory cannot be read, which must not leave everything open.
     #[error("the users in the data directory cannot be read: {0}")]
     Users(#[source] serde_json::Error),
-    /// The etcd that is published into cannot be connected to.
-    #[error("--upstream: {0}")]
-    Publish(#[from] crate::publish::UpstreamError),
     /// The certificates for the port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

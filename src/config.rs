@@ -77,7 +77,7 @@ impl Config {
     /// The etcd whose keys are served at its own revisions: the one that is the source, or the one that is published into.
     pub fn mirrored(&self) -> Option<&upstream::UpstreamConfig> {
         match (&self.publish, &self.source) {
-            (Some(publish), _) => Some(&publish.mirrored),
+            (Some(publish), _) => Some(&publish.upstream),
             (None, Source::Etcd(etcd)) => Some(etcd),
             _ => None,
         }

@@ -7,11 +7,11 @@
 
 mod asking;
 mod client;
-mod connection;
 mod driver;
 mod election;
 pub mod engine;
 pub mod exchange;
+mod failure;
 mod follow;
 pub mod held;
 pub mod keys;
@@ -20,7 +20,6 @@ pub mod requests;
 pub mod wanted;
 mod writer;
 
-pub use connection::{Upstream, UpstreamError};
 pub use driver::{Desk, Publisher};
 pub use engine::{Engine, Settings, Standby, Status};
 pub use exchange::{Command, Event, Ticket};

@@ -9,10 +9,11 @@ pub mod forward;
 mod history;
 pub mod link;
 pub mod mirror;
+mod pages;
 mod read_index;
 
-/// Metadata of a mirror's requests. A confcast answers a mirror's reads only while it knows that they are linearizable,
-/// and its watches only with what it knows revision by revision. An etcd does not look at it.
+/// Metadata of the requests of mirrors and publishers. A confcast answers their reads only while it knows that
+/// they are linearizable, and their watches only with what it knows revision by revision. An etcd does not look at it.
 pub const MIRROR: &str = "confcast-mirror";
 
 pub use client::{Client, ClientError};

@@ -15,6 +15,7 @@ use confcast::publish::Keys;
 use serde_json::{Value, json};
 use support::etcd::Etcd;
 use support::http::{self, b64, from_b64};
+use support::users::Root;
 use support::{Confcast, program, until};
 
 /// What is below the prefix at a revision; now if it is zero.
@@ -263,4 +264,30 @@ fn every_replica_serves_what_the_etcd_holds() {
             http::post(replica.address, "/v3/kv/put", &json!({"key": b64("/apisix/mine"), "value": b64("1")}));
         assert_eq!(written.status, 200, "what is not the publisher's can be written");
     }
+}
+
+#[test]
+fn the_password_file_is_read_again_when_the_token_is_not_good_any_more() {
+    let Some(binary) = program("CONFCAST_ETCD", "etcd") else { return };
+    let etcd = Etcd::start(&binary);
+    let root = Root::protect(etcd.address, "confcast", "first");
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mesh, file) = (dir.path().join("mesh"), dir.path().join("password"));
+    fs::create_dir(&mesh).expect("made");
+    fs::write(&file, "first\n").expect("written");
+    write_mesh(&mesh, names("a", 3));
+    let login = ["--upstream-user", "confcast", "--upstream-password-file", file.to_str().expect("text")];
+    let careful = ["--upstream-open-reads", "--when-upstream-away", "refuse"];
+    let replica = replica(&etcd, &mesh, &[&login[..], &careful].concat()).ready();
+    until("published", || status(&replica)["complete"] == true);
+    root.change_password("confcast", "second");
+    fs::write(&file, "second\n").expect("written");
+    write_mesh(&mesh, names("a", 5));
+    // Read at the replica, which asks the etcd with each read how far it is.
+    let all = json!({"key": b64("/apisix/routes/"), "range_end": b64("/apisix/routes0"), "count_only": true});
+    until("published and read with the new password", || {
+        let answer = http::post(replica.address, "/v3/kv/range", &all);
+        answer.status == 200 && answer.json()["count"] == "6"
+    });
+    assert_eq!(root.post("/v3/kv/range", &all).json()["count"], "6", "five, and the directory");
 }

@@ -49,7 +49,10 @@ fn modules_import_only_what_the_map_says() {
         ("src/envoy", &["crate::apisix", "crate::store", "crate::xds", "tokio", "tonic::", "std::fs"]),
         ("src/translate", &["crate::store", "crate::xds", "crate::view", "tokio", "tonic", "std::fs"]),
         ("src/xds", &["crate::store", "crate::translate", "crate::apisix", "crate::view"]),
-        ("src/upstream", &["crate::rpc", "crate::gateway", "crate::serve", "crate::translate", "crate::view"]),
+        (
+            "src/upstream",
+            &["crate::rpc", "crate::gateway", "crate::serve", "crate::translate", "crate::view", "crate::publish"],
+        ),
         (
             "src/publish",
             &["crate::view", "crate::rpc", "crate::gateway", "crate::serve", "crate::app", "crate::store::Store"],

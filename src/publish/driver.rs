@@ -16,9 +16,10 @@ use super::exchange::{Answer, Command, Event, Request, Ticket};
 use super::follow::Follow;
 use super::keys::Keys;
 use super::wanted::Wanted;
-use super::{Upstream, UpstreamError, connection::Connection};
+use crate::config::upstream::UpstreamConfig;
 use crate::store::Revision;
 use crate::telemetry;
+use crate::upstream::{self, ClientError};
 
 /// How long a replica that stops waits until its lease is given back.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -42,9 +43,9 @@ type Following = Pin<Box<dyn futures_util::Stream<Item = Event> + Send>>;
 
 impl Publisher {
     /// A publisher of what is wanted, with the desk at which that is said.
-    pub fn new(settings: Settings, upstream: &Upstream) -> Result<(Self, Desk), UpstreamError> {
+    pub fn new(settings: Settings, etcd: &UpstreamConfig) -> Result<(Self, Desk), ClientError> {
         let keys = Keys::new(&settings.prefix);
-        let client = Client { connection: Connection::new(upstream)?.into(), keys };
+        let client = Client { etcd: upstream::Client::new(etcd)?, keys };
         let (desk, wanted) = watch::channel(None);
         let status = watch::Sender::default();
         let followed = status.subscribe();

@@ -7,7 +7,6 @@ use tonic::{Status, Streaming};
 use super::client::Client;
 use super::exchange::Event;
 use super::held::Change;
-use crate::pb::etcdserverpb::watch_client::WatchClient;
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse, watch_request};
 use crate::pb::mvccpb::event::EventType;
@@ -77,9 +76,8 @@ impl Follow {
                 .try_send(WatchRequest { request_union })
                 .map_err(|_| Status::internal("the queue has a place for each range"))?;
         }
-        let request = client.connection.request(ReceiverStream::new(outgoing)).await?;
-        let mut watch = WatchClient::new(client.connection.channel()).max_decoding_message_size(usize::MAX);
-        let responses = watch.watch(request).await?.into_inner();
+        let request = client.etcd.request(ReceiverStream::new(outgoing)).await?;
+        let responses = client.etcd.watch().watch(request).await?.into_inner();
         Ok(Self { responses, _requests: requests, told: vec![after.0; ranges.len()] })
     }
 

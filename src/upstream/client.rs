@@ -9,22 +9,23 @@ use std::time::Duration;
 
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::config::upstream::UpstreamConfig;
-use crate::pb::etcdserverpb::AuthenticateRequest;
 use crate::pb::etcdserverpb::auth_client::AuthClient;
 use crate::pb::etcdserverpb::kv_client::KvClient;
+use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::watch_client::WatchClient;
+use crate::pb::etcdserverpb::{AuthenticateRequest, RangeRequest, RangeResponse};
 
 /// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(3);
+const CONNECT: Duration = Duration::from_secs(2);
 
-/// Pings on connections. etcd takes more than one in 5 s for an attack.
-const PING: Duration = Duration::from_secs(10);
+/// Time from the answer to a ping to the next ping. etcd takes pings that are less than 5 s apart for an attack.
+const PING: Duration = Duration::from_secs(5);
 
 /// How long the answer to a ping may take. A member that hangs is left after this.
-const PONG: Duration = Duration::from_secs(5);
+const PONG: Duration = Duration::from_secs(2);
 
 /// The members of an etcd. Clones share the connections.
 #[derive(Clone, Debug)]
@@ -89,8 +90,16 @@ impl Client {
         self.forget_token();
     }
 
-    /// The next request asks for a new token.
-    pub fn forget_token(&self) {
+    /// Whether a request failed as its token is not good any more. The next one asks for a new token then.
+    pub fn has_outlived_token(&self, status: &Status) -> bool {
+        let outlived = status.code() == Code::Unauthenticated || status.message().contains("invalid auth token");
+        if outlived {
+            self.forget_token();
+        }
+        outlived && self.has_user()
+    }
+
+    fn forget_token(&self) {
         *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -107,6 +116,21 @@ impl Client {
     /// The Watch service, for messages of any size.
     pub fn watch(&self) -> WatchClient<Channel> {
         WatchClient::new(self.current().1).max_decoding_message_size(usize::MAX)
+    }
+
+    /// The Lease service.
+    pub fn lease(&self) -> LeaseClient<Channel> {
+        LeaseClient::new(self.current().1)
+    }
+
+    /// Reads. A token that is not good any more, as etcd forgets those that are not used for minutes, is replaced.
+    pub async fn range(&self, message: RangeRequest) -> Result<RangeResponse, Status> {
+        match self.kv().range(self.request(message.clone()).await?).await {
+            Err(status) if self.has_outlived_token(&status) => {
+                Ok(self.kv().range(self.request(message).await?).await?.into_inner())
+            }
+            answer => Ok(answer?.into_inner()),
+        }
     }
 
     /// A request of this client, with its token if it has a name.
@@ -128,7 +152,8 @@ impl Client {
         }
         let password = tokio::fs::read_to_string(file).await;
         let password = password.map_err(|error| Status::unauthenticated(format!("{}: {error}", file.display())))?;
-        let request = AuthenticateRequest { name: name.clone(), password: password.trim_end().to_owned() };
+        let password = password.trim_end_matches(['\r', '\n']).to_owned();
+        let request = AuthenticateRequest { name: name.clone(), password };
         let token = match AuthClient::new(self.current().1).authenticate(request).await {
             Ok(response) => response.into_inner().token,
             // Users are off there: anybody may do everything.

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,6 +15,7 @@ use super::link::Upstream;
 use crate::backoff::Backoff;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
+use crate::pb::mvccpb::KeyValue;
 use crate::readiness::Readiness;
 use crate::store::{Record, Revision, Store, SubmitError, Writer};
 use crate::telemetry::upstream as telemetry;
@@ -23,9 +23,6 @@ use crate::wire::Identity;
 
 /// The first possible key, and as an end: no end.
 const EVERYTHING: &[u8] = b"\0";
-
-/// Pairs in one page of the whole state.
-const PAGE: i64 = 2_000;
 
 /// Why following has ended.
 #[derive(Debug, thiserror::Error)]
@@ -117,8 +114,8 @@ async fn follow(
                 let pairs = match read_all(upstream, revision.0).await {
                     Ok((_, pairs)) => Some(pairs),
                     // Compacted.
-                    Err(Ended::Upstream(status)) if status.code() == Code::OutOfRange => None,
-                    Err(error) => return Err(error),
+                    Err(status) if status.code() == Code::OutOfRange => None,
+                    Err(status) => return Err(status.into()),
                 };
                 let compared =
                     move |engine: &mut Engine, writer: &mut Writer| engine.compared(writer, pairs.as_deref());
@@ -216,12 +213,7 @@ impl Watch {
 /// How far the etcd is, and which it is.
 async fn head(upstream: &Upstream) -> Result<ResponseHeader, Ended> {
     let request = RangeRequest { key: EVERYTHING.into(), count_only: true, ..RangeRequest::default() };
-    let request = upstream.client().request(request).await?;
-    let response = upstream.client().kv().range(request).await;
-    if response.as_ref().is_err_and(|status| status.code() == Code::Unauthenticated) {
-        upstream.client().forget_token();
-    }
-    response?.into_inner().header.ok_or(Ended::Odd("an answer without a header".into()))
+    upstream.client().range(request).await?.header.ok_or(Ended::Odd("an answer without a header".into()))
 }
 
 /// Whether those without a name may not read.
@@ -234,21 +226,15 @@ async fn asks_for_names(upstream: &Upstream) -> Result<bool, Ended> {
     }
 }
 
-/// The whole state at a revision, or at the current one for 0, in pages.
-async fn read_all(upstream: &Upstream, at: i64) -> Result<(ResponseHeader, Vec<Record>), Ended> {
-    let (mut key, mut first, mut pairs) = (Bytes::from_static(EVERYTHING), None, Vec::new());
-    loop {
-        let revision = first.as_ref().map_or(at, |header: &ResponseHeader| if at == 0 { header.revision } else { at });
-        let request =
-            RangeRequest { key, range_end: EVERYTHING.into(), limit: PAGE, revision, ..RangeRequest::default() };
-        let response = upstream.client().kv().range(upstream.client().request(request).await?).await?.into_inner();
-        let header = response.header.ok_or(Ended::Odd("an answer without a header".into()))?;
-        let header = first.get_or_insert(header);
-        pairs.extend(response.kvs.iter().map(history::record));
+/// The whole state at a revision, or at the current one for 0.
+async fn read_all(upstream: &Upstream, revision: i64) -> Result<(ResponseHeader, Vec<Record>), Status> {
+    let everything =
+        RangeRequest { key: EVERYTHING.into(), range_end: EVERYTHING.into(), revision, ..RangeRequest::default() };
+    let mut pairs = Vec::new();
+    let take = |page: Vec<KeyValue>| {
+        pairs.extend(page.iter().map(history::record));
         upstream.heard();
-        match response.kvs.last() {
-            Some(last) if response.more => key = [last.key.as_ref(), b"\0"].concat().into(),
-            _ => return Ok((*header, pairs)),
-        }
-    }
+    };
+    let header = upstream.client().read_pages(everything, take).await?;
+    Ok((header, pairs))
 }

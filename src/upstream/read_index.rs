@@ -43,6 +43,6 @@ impl ReadIndex {
 
 async fn current_revision(client: &Client) -> Result<i64, Status> {
     let request = RangeRequest { key: b"\0".as_slice().into(), count_only: true, ..RangeRequest::default() };
-    let response = client.kv().range(client.request(request).await?).await?.into_inner();
+    let response = client.range(request).await?;
     response.header.map(|header| header.revision).ok_or_else(|| Status::internal("an answer without a header"))
 }

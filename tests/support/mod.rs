@@ -7,6 +7,7 @@ pub mod history;
 pub mod http;
 pub mod proxy;
 pub mod tls;
+pub mod users;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

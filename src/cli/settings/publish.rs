@@ -7,7 +7,7 @@ use crate::cli::args::publish::PublishArgs;
 use crate::config::upstream::UpstreamConfig;
 use crate::config::{Config, PublishConfig, Source};
 use crate::publish::keys::SIDE;
-use crate::publish::{Foreign, Limits, Settings, Standby, Upstream};
+use crate::publish::{Foreign, Limits, Settings, Standby};
 
 /// Shortest lease in seconds: etcd raises shorter ones.
 const LEAST_LEASE: u64 = 2;
@@ -37,6 +37,10 @@ pub(super) fn resolve(
     if matches!(config.source, Source::None | Source::Etcd(_)) {
         return Err(wrong("--publish", "needs a source, such as --xds-server or --xds-file"));
     }
+    if upstream.endpoints.is_empty() {
+        return Err(wrong("--publish", "needs --upstream, such as http://etcd:2379"));
+    }
+    super::upstream::check(&upstream)?;
     let prefix = config.prefix.as_str();
     if prefix == SIDE || prefix.starts_with(&format!("{SIDE}/")) {
         return Err(wrong("--prefix", format!("{SIDE} is where publishers keep their own keys; use another one")));
@@ -71,22 +75,5 @@ pub(super) fn resolve(
         foreign,
         limits,
     };
-    Ok(Some(PublishConfig { upstream: publisher(&upstream)?, mirrored: upstream, settings }))
-}
-
-fn publisher(upstream: &UpstreamConfig) -> Result<Upstream, SettingsError> {
-    if upstream.endpoints.is_empty() {
-        return Err(wrong("--publish", "needs --upstream, such as http://etcd:2379"));
-    }
-    super::upstream::check(upstream)?;
-    let UpstreamConfig { endpoints, ca, identity, user, .. } = upstream.clone();
-    let user = match user {
-        None => None,
-        Some((user, path)) => {
-            let setting = format!("--upstream-password-file {}", path.display());
-            let password = std::fs::read_to_string(path).map_err(|error| wrong(&setting, error))?;
-            Some((user, password.trim_end_matches(['\r', '\n']).to_owned()))
-        }
-    };
-    Ok(Upstream { endpoints, ca, identity, user })
+    Ok(Some(PublishConfig { upstream, settings }))
 }
