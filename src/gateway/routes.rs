@@ -183,7 +183,7 @@ fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
 async fn range(call: Call) -> Answer {
     let (node, caller) = (call.node.clone(), call.caller());
     let request: RangeRequest = json::read(&read_body(call.request).await?)?;
-    node.catch_up(request.serializable, false).await?;
+    node.catch_up(&request, false).await?;
     Ok(answer::message(node.range_message(&caller, &request, Form::Json)?))
 }
 

@@ -116,7 +116,7 @@ impl Kv for Node {
     async fn range_stream(&self, request: Request<RangeRequest>) -> Result<Response<Self::RangeStreamStream>, Status> {
         let caller = self.caller(&request);
         let of_mirror = request.metadata().contains_key(MIRROR);
-        self.catch_up(request.get_ref().serializable, of_mirror).await?;
+        self.catch_up(request.get_ref(), of_mirror).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         let last =
             RangeResponse { header: self.header(revision), kvs: Vec::new(), more: result.more, count: count(&result) };
@@ -129,7 +129,7 @@ impl Kv for Node {
         // The port answers this call itself from shared bytes; this is for those who mount the service elsewhere.
         let caller = self.caller(&request);
         let of_mirror = request.metadata().contains_key(MIRROR);
-        self.catch_up(request.get_ref().serializable, of_mirror).await?;
+        self.catch_up(request.get_ref(), of_mirror).await?;
         let (result, revision) = Self::range(self, &caller, request.get_ref())?;
         Ok(Response::new(RangeResponse { header: self.header(revision), ..range_response(&result) }))
     }

@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::range_cache::RangeCache;
 use super::status::EtcdError;
 use crate::auth::{Auth, Caller, Credentials};
-use crate::pb::etcdserverpb::ResponseHeader;
+use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
 use crate::upstream::Upstream;
@@ -80,13 +80,17 @@ impl Node {
         Err(EtcdError::not_loaded(&waiting_for))
     }
 
-    /// Waits until a read sees everything that was written before it, wherever it was written. Costs nothing where the
-    /// store is the only place for writes. A mirror of this one is told when that cannot be known.
-    pub async fn catch_up(&self, serializable: bool, of_mirror: bool) -> Result<(), EtcdError> {
-        match &self.upstream {
-            Some(upstream) if !serializable => Ok(upstream.catch_up(of_mirror).await?),
-            _ => Ok(()),
+    /// Waits until a read sees everything that was written before it, wherever it was written, or what it asks for by
+    /// its revision. Costs nothing where the store is the only place for writes. A mirror of this one is told when that
+    /// cannot be known.
+    pub async fn catch_up(&self, request: &RangeRequest, of_mirror: bool) -> Result<(), EtcdError> {
+        let Some(upstream) = &self.upstream else { return Ok(()) };
+        let is_known = !request.serializable && upstream.catch_up(of_mirror).await?;
+        // What is later than all that the etcd has is refused at once, as it does.
+        if !is_known && self.read()?.revision() < Revision(request.revision) {
+            upstream.look_ahead(Revision(request.revision)).await;
         }
+        Ok(())
     }
 
     /// Runs a change and returns its result with the revision after it.

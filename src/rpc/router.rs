@@ -91,7 +91,7 @@ impl Router {
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
-        self.node.catch_up(request.serializable, of_mirror).await?;
+        self.node.catch_up(&request, of_mirror).await?;
         Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto)?))
     }
 }

@@ -15,6 +15,10 @@ use crate::store::{Revision, Store};
 /// How long a reader or writer waits until the mirror has what the etcd has.
 pub(super) const CATCH_UP: Duration = Duration::from_secs(5);
 
+/// How long a reader waits for a revision that the mirror has not heard of. It may have come from another replica that
+/// is ahead, or be nonsense, which must be told before the 5 s are over after which etcdctl gives up.
+const AHEAD: Duration = Duration::from_secs(3);
+
 /// The etcd behind a mirror. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Upstream(Arc<Inner>);
@@ -83,9 +87,9 @@ impl Upstream {
 
     /// Waits until the store has everything that the etcd had when this was called: what makes a read linearizable.
     ///
-    /// While the etcd is away it returns at once, or an error, as the settings say; always an error if it is asked to be
-    /// `strict`.
-    pub async fn catch_up(&self, strict: bool) -> Result<(), Status> {
+    /// While the etcd is away it returns false at once, or an error, as the settings say; always an error if it is asked
+    /// to be `strict`.
+    pub async fn catch_up(&self, strict: bool) -> Result<bool, Status> {
         let failed = if self.is_connected() {
             match self.0.read_index.ask(&self.0.client).await {
                 Ok(revision) => return self.reach(revision).await,
@@ -95,22 +99,28 @@ impl Upstream {
             Status::unavailable("not connected")
         };
         match self.0.when_away {
-            WhenAway::Serve if !strict => Ok(()),
+            WhenAway::Serve if !strict => Ok(false),
             WhenAway::Serve | WhenAway::Refuse => {
                 Err(Status::unavailable(format!("confcast: the etcd behind this mirror is away: {}", failed.message())))
             }
         }
     }
 
-    /// Waits until the store has reached `revision`.
-    pub async fn reach(&self, revision: i64) -> Result<(), Status> {
+    /// Waits until the store has reached a revision of which a reader has heard elsewhere, if it does so soon.
+    pub async fn look_ahead(&self, revision: Revision) {
+        let mut changes = self.0.store.changes();
+        let _ = tokio::time::timeout(AHEAD, changes.wait_for(|now| *now >= revision)).await;
+    }
+
+    /// Waits until the store has reached `revision`. False if the etcd went away meanwhile and nobody minds.
+    pub async fn reach(&self, revision: i64) -> Result<bool, Status> {
         let mut changes = self.0.store.changes();
         let reached = changes.wait_for(|now| *now >= Revision(revision));
         match tokio::time::timeout(CATCH_UP, reached).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => Ok(true),
             Ok(Err(_)) => Err(Status::unavailable("confcast: the store has stopped")),
             Err(_) => match self.0.when_away {
-                WhenAway::Serve if !self.is_connected() => Ok(()),
+                WhenAway::Serve if !self.is_connected() => Ok(false),
                 _ => Err(Status::unavailable(format!("confcast: this mirror has not reached revision {revision} yet"))),
             },
         }
