@@ -103,17 +103,13 @@ impl Server {
         let tls = config.tls.clone().map(Acceptor::open).transpose()?.map(Arc::new);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let upstream = mirrored(&config, &store)?;
-        let identity = match &upstream {
-            Some(upstream) => mirror::identity(upstream, identity).await,
-            None => identity,
-        };
         let client_url = config.client_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
         let stop = Stop::default();
         let connections = TaskTracker::new();
         let node = Node {
             hub: Arc::new(Hub::new(store.clone())),
             store,
-            identity,
+            own_identity: identity,
             auth,
             durable: config.data_dir.is_some(),
             readiness,

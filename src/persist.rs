@@ -261,6 +261,9 @@ fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
         Entry::LeaseRemoved(id) => {
             write.open_table(LEASES)?.remove(id.0)?;
         }
+        Entry::Cluster(id) => {
+            write.open_table(META)?.insert("cluster_id", id.cast_signed())?;
+        }
     }
     Ok(())
 }
@@ -323,8 +326,14 @@ mod tests {
         assert!(!snapshot.has_history(&KeyRange::single("a".into()), Revision(102)));
         assert!(!snapshot.has_history(&KeyRange::single("b".into()), Revision(103)), "the deletion is remembered");
         assert!(snapshot.has_history(&KeyRange::single("c".into()), Revision(101)), "nothing happened there");
-        let revoked = store.submit(|writer| writer.lease_revoke(LeaseId(7))).await.expect("durable");
-        assert!(revoked.is_ok() && store.snapshot().is_empty());
+        let last = |writer: &mut crate::store::Writer| {
+            writer.keep_cluster(u64::MAX);
+            writer.lease_revoke(LeaseId(7))
+        };
+        assert!(store.submit(last).await.expect("durable").is_ok() && store.snapshot().is_empty());
+        drop(store);
+        let expected = Identity { cluster_id: u64::MAX, ..IDENTITY };
+        assert_eq!(reopen(path.path()).await.identity, expected, "another history is of another cluster");
     }
 
     /// The sequencer closes the file a moment after the last handle on the store is gone.

@@ -17,4 +17,4 @@ mod read_index;
 pub const MIRROR: &str = "confcast-mirror";
 
 pub use client::{Client, ClientError};
-pub use link::Upstream;
+pub use link::{Cluster, Upstream};

@@ -58,7 +58,7 @@ impl Push {
         pending.push_shared(head().into());
         Self {
             session,
-            identity: node.identity,
+            identity: node.identity(),
             stopping: Box::pin(node.stopping.clone().cancelled_owned()),
             keepalive: node.gateway_keepalive.map(every).map(Box::new),
             pending,

@@ -39,7 +39,7 @@ pub(super) async fn watch(call: Call) -> Result<Response<AppBody>, EtcdError> {
     Ok(answer::call(AppBody::stream(WatchBody {
         requests: Some(requests),
         watching,
-        identity: call.node.identity,
+        identity: call.node.identity(),
         stopping: Box::pin(call.node.stopping.clone().cancelled_owned()),
         deadline: call.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
         ended: false,

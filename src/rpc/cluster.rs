@@ -16,9 +16,10 @@ impl Node {
     /// Lists the members. Clients that keep their endpoints in step replace them by these URLs.
     pub async fn member_list(&self, caller: &Caller, _: MemberListRequest) -> Result<MemberListResponse, EtcdError> {
         caller.must_be_known()?;
+        self.must_know_itself()?;
         let url = self.client_url.to_string();
         let member = Member {
-            id: self.identity.member_id,
+            id: self.own_identity.member_id,
             name: "confcast".into(),
             // There are no peers, but clients expect a member to have an address for them.
             peer_ur_ls: vec![url.clone()],

@@ -52,11 +52,11 @@ impl Node {
             caller.may_read(&range.range)?;
             let key = Key { range: range.range, keys_only: range.keys_only, form };
             if let Some(kept) = self.ranges.read(&key, &self.store) {
-                return range::message(&self.identity, &Content::from(kept), form);
+                return range::message(&self.identity(), &Content::from(kept), form);
             }
         }
         let (result, revision) = self.range(caller, request)?;
-        range::message(&self.identity, &Content::of(&result, form, revision), form)
+        range::message(&self.identity(), &Content::of(&result, form, revision), form)
     }
 
     /// Puts a key.

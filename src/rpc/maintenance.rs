@@ -23,6 +23,7 @@ impl Node {
     /// Tells version, size and revision.
     pub async fn status(&self, caller: &Caller, _: StatusRequest) -> Result<StatusResponse, EtcdError> {
         caller.must_be_known()?;
+        self.must_know_itself()?;
         let snapshot = self.store.snapshot();
         let size: usize = snapshot.range(&KeyRange::all()).map(|record| record.size()).sum();
         let size = i64::try_from(size).unwrap_or(i64::MAX);
@@ -32,9 +33,9 @@ impl Node {
             header: self.header(snapshot.revision()),
             version: ETCD_VERSION.into(),
             db_size: size,
-            leader: self.identity.member_id,
+            leader: self.own_identity.member_id,
             raft_index: index,
-            raft_term: self.identity.raft_term,
+            raft_term: self.identity().raft_term,
             raft_applied_index: index,
             db_size_in_use: size,
             ..StatusResponse::default()
@@ -44,6 +45,7 @@ impl Node {
     /// Lists alarms, of which there are none.
     pub async fn alarm(&self, caller: &Caller, request: AlarmRequest) -> Result<AlarmResponse, EtcdError> {
         caller.must_be_known()?;
+        self.must_know_itself()?;
         match request.action() {
             AlarmAction::Get | AlarmAction::Deactivate => {
                 Ok(AlarmResponse { header: self.header_now(), alarms: Vec::new() })

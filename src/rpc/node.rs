@@ -12,7 +12,7 @@ use crate::auth::{Auth, Caller, Credentials};
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
-use crate::upstream::Upstream;
+use crate::upstream::{Cluster, Upstream};
 use crate::watch::Hub;
 use crate::wire::Identity;
 
@@ -36,8 +36,8 @@ pub struct Node {
     pub store: Store,
     /// Where watchers meet the store.
     pub hub: Arc<Hub>,
-    /// What response headers say.
-    pub identity: Identity,
+    /// What response headers say, as far as the cluster of a mirrored etcd is not known.
+    pub own_identity: Identity,
     /// Who may do what.
     pub auth: Auth,
     /// Whether changes outlive the process.
@@ -64,6 +64,20 @@ impl Node {
         self.auth.caller(&credentials(request.metadata().as_ref(), request.extensions()))
     }
 
+    /// What response headers say: a replica is a member of the cluster that it mirrors.
+    pub fn identity(&self) -> Identity {
+        match self.upstream.as_ref().and_then(Upstream::cluster) {
+            Some(Cluster { id, term }) => Identity { cluster_id: id, raft_term: term, ..self.own_identity },
+            None => self.own_identity,
+        }
+    }
+
+    /// Refuses to say who answers while a mirror does not know that yet.
+    pub(super) fn must_know_itself(&self) -> Result<(), EtcdError> {
+        let knows = self.upstream.as_ref().is_none_or(|upstream| upstream.cluster().is_some());
+        if knows || self.readiness.is_loaded() { Ok(()) } else { Err(self.not_loaded()) }
+    }
+
     /// The state to answer a read from.
     pub fn read(&self) -> Result<Arc<Snapshot>, EtcdError> {
         if self.upstream.as_ref().is_some_and(Upstream::forbids_reads) {
@@ -76,8 +90,12 @@ impl Node {
         if self.readiness.is_loaded() {
             return Ok(self.store.snapshot());
         }
+        Err(self.not_loaded())
+    }
+
+    fn not_loaded(&self) -> EtcdError {
         let waiting_for = self.readiness.missing().map_or_else(String::new, |(what, _)| what);
-        Err(EtcdError::not_loaded(&waiting_for))
+        EtcdError::not_loaded(&waiting_for)
     }
 
     /// Waits until a read sees everything that was written before it, wherever it was written, or what it asks for by
@@ -107,7 +125,7 @@ impl Node {
     /// The header of a response at `revision`.
     #[expect(clippy::unnecessary_wraps, reason = "the type of the field in every response")]
     pub(super) fn header(&self, revision: Revision) -> Option<ResponseHeader> {
-        let Identity { cluster_id, member_id, raft_term } = self.identity;
+        let Identity { cluster_id, member_id, raft_term } = self.identity();
         Some(ResponseHeader { cluster_id, member_id, revision: revision.0, raft_term })
     }
 

@@ -39,7 +39,7 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
         messages: Messages::new(MAX_MESSAGE),
         watching,
         requests: Some(request.into_body()),
-        identity: node.identity,
+        identity: node.identity(),
         stopping: Box::pin(node.stopping.clone().cancelled_owned()),
         head: Vec::new(),
         ended: false,

@@ -25,6 +25,8 @@ pub enum Entry {
     LeaseRemoved(LeaseId),
     /// The users changed: all of them, in their keeper's own form.
     Auth(Bytes),
+    /// The history is known to be that of this cluster.
+    Cluster(u64),
 }
 
 /// Durable storage of the store's changes. Called by the sequencer alone.

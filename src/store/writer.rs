@@ -128,6 +128,11 @@ impl Writer {
         self.journal(Entry::Auth(users));
     }
 
+    /// Keeps of which cluster the history is, for a mirror that starts again without its etcd.
+    pub fn keep_cluster(&mut self, id: u64) {
+        self.journal(Entry::Cluster(id));
+    }
+
     /// Makes all changes since the last call durable and then visible. On an error they are undone.
     ///
     /// Leases are the exception: they are kept as they are in memory, which is harmless, as a lease whose grant was

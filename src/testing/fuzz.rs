@@ -42,7 +42,7 @@ fn server() -> Server {
         upstream: None,
         hub: Arc::new(Hub::new(store.clone())),
         store,
-        identity: Identity { cluster_id: 1, member_id: 2, raft_term: 2 },
+        own_identity: Identity { cluster_id: 1, member_id: 2, raft_term: 2 },
         auth: Auth::off(),
         durable: false,
         readiness: Readiness::ready(),
@@ -142,8 +142,8 @@ impl Server {
                     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                     while let std::task::Poll::Ready(message) = watching.session.poll_next(&mut context) {
                         let mut bytes = Vec::new();
-                        drop(message.put_proto(&node.identity, &mut bytes));
-                        drop(message.json_chunk(&node.identity));
+                        drop(message.put_proto(&node.own_identity, &mut bytes));
+                        drop(message.json_chunk(&node.own_identity));
                     }
                 }
             }

@@ -84,6 +84,11 @@ impl Engine {
         if known <= EMPTY || self.other { Next::Load } else { Next::Watch(known) }
     }
 
+    /// The cluster that the store's history is known to be of.
+    pub fn cluster(&self) -> Option<u64> {
+        self.cluster
+    }
+
     /// The whole state at a revision.
     pub fn loaded(
         &mut self,
@@ -112,6 +117,7 @@ impl Engine {
             self.other = true;
             return Next::Load;
         }
+        self.cluster = Some(self.here);
         self.proof = Proof::Loaded;
         Next::Watch(known)
     }

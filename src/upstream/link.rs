@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -19,6 +20,15 @@ pub(super) const CATCH_UP: Duration = Duration::from_secs(5);
 /// is ahead, or be nonsense, which must be told before the 5 s are over after which etcdctl gives up.
 const AHEAD: Duration = Duration::from_secs(3);
 
+/// The cluster that an etcd is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its id.
+    pub id: u64,
+    /// Its term when the mirror connected.
+    pub term: u64,
+}
+
 /// The etcd behind a mirror. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Upstream(Arc<Inner>);
@@ -33,6 +43,7 @@ struct Inner {
     /// Whether the etcd asks for names and passwords.
     protected: AtomicBool,
     heard: Mutex<Instant>,
+    cluster: ArcSwapOption<Cluster>,
     read_index: ReadIndex,
 }
 
@@ -48,6 +59,7 @@ impl Upstream {
             connected: AtomicBool::new(false),
             protected: AtomicBool::new(false),
             heard: Mutex::new(Instant::now()),
+            cluster: ArcSwapOption::empty(),
         }))
     }
 
@@ -74,6 +86,17 @@ impl Upstream {
     /// Notes whether changes arrive. True if that is news.
     pub(super) fn set_connected(&self, connected: bool) -> bool {
         self.0.connected.swap(connected, Ordering::AcqRel) != connected
+    }
+
+    /// The cluster whose state is in the store; none before this process has seen that.
+    pub fn cluster(&self) -> Option<Cluster> {
+        self.0.cluster.load().as_deref().copied()
+    }
+
+    pub(super) fn set_cluster(&self, cluster: Cluster) {
+        if self.cluster() != Some(cluster) {
+            self.0.cluster.store(Some(Arc::new(cluster)));
+        }
     }
 
     pub(super) fn set_protected(&self, protected: bool) {

@@ -11,7 +11,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::engine::{Engine, News, Next};
 use super::history;
-use super::link::Upstream;
+use super::link::{Cluster, Upstream};
 use crate::backoff::Backoff;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
@@ -19,7 +19,6 @@ use crate::pb::mvccpb::KeyValue;
 use crate::readiness::Readiness;
 use crate::store::{Record, Revision, Store, SubmitError, Writer};
 use crate::telemetry::upstream as telemetry;
-use crate::wire::Identity;
 
 /// The first possible key, and as an end: no end.
 const EVERYTHING: &[u8] = b"\0";
@@ -41,23 +40,11 @@ enum Ended {
     Odd(String),
 }
 
-/// How long a server that starts waits to hear which cluster it is a replica of.
-const INTRODUCTION: Duration = Duration::from_secs(3);
-
 /// Longest pause before the etcd is tried again. There are few mirrors, and many who wait for them.
 const AWAY: Duration = Duration::from_secs(2);
 
 /// How long the events at the revision at which the watch begins may take.
 const JOINT: Duration = Duration::from_secs(1);
-
-/// The identity of a replica: the cluster and the term are the etcd's, the member is this server. If the etcd cannot be
-/// asked, they are what they were the last time, or made up.
-pub async fn identity(upstream: &Upstream, own: Identity) -> Identity {
-    match tokio::time::timeout(INTRODUCTION, head(upstream)).await {
-        Ok(Ok(header)) => Identity { cluster_id: header.cluster_id, raft_term: header.raft_term.max(1), ..own },
-        _ => own,
-    }
-}
 
 /// Follows until `token` is cancelled.
 pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: CancellationToken) {
@@ -94,7 +81,7 @@ async fn follow(
     engine: &mut Engine,
     backoff: &mut Backoff,
 ) -> Result<Infallible, Ended> {
-    let ResponseHeader { cluster_id: cluster, revision, .. } = head(upstream).await?;
+    let ResponseHeader { cluster_id: cluster, revision, raft_term, .. } = head(upstream).await?;
     upstream.set_protected(upstream.client().has_user() && asks_for_names(upstream).await?);
     let mut next = turn(store, engine, move |engine, writer| engine.found(writer, cluster, Revision(revision))).await?;
     let mut watch = None;
@@ -138,6 +125,10 @@ async fn follow(
                 }
             }
         };
+        // Before anybody is told that there is something to be read.
+        if let Some(id) = engine.cluster() {
+            upstream.set_cluster(Cluster { id, term: raft_term.max(1) });
+        }
         if let Some(news) = news {
             tell(news, upstream, store, readiness, backoff);
         }
@@ -153,7 +144,11 @@ where
 {
     let mut taken = engine.clone();
     let run = move |writer: &mut Writer| {
+        let before = taken.cluster();
         let result = run(&mut taken, writer);
+        if let Some(id) = taken.cluster().filter(|id| before != Some(*id)) {
+            writer.keep_cluster(id);
+        }
         (taken, result)
     };
     let (after, result) = store.submit(run).await?;
