@@ -5,40 +5,43 @@
 //! only the state, the last revision, and when deleted keys were deleted, which is enough to tell a returning watcher
 //! whether it lost anything.
 
-use std::path::{Path, PathBuf};
+mod file;
+mod tables;
 
-use bytes::Bytes;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, WriteTransaction,
-};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use redb::{Database, DatabaseError};
+use tokio::time::Instant;
 
 use crate::store::journal::Entry;
-use crate::store::{Event, Journal, JournalError, LeaseId, Origin, Record, Restored, Revision};
+use crate::store::{Journal, JournalError, Restored, Revision};
 use crate::wire::Identity;
+use tables::{APPENDS, FORMAT};
 
 /// Name of the file in the directory.
 const FILE: &str = "confcast.redb";
 
-/// Version of what the tables hold.
-const FORMAT: i64 = 1;
-
-/// Deletions remembered; beyond it they are all forgotten, and watchers from before are told to reload.
-const TOMBSTONES: u64 = 100_000;
-
-/// Owner, lease, create revision, mod revision, version, value.
-type Row<'a> = (u8, i64, i64, i64, i64, &'a [u8]);
-
-const META: TableDefinition<'_, &str, i64> = TableDefinition::new("meta");
-const RECORDS: TableDefinition<'_, &[u8], Row<'_>> = TableDefinition::new("records");
-const DELETED: TableDefinition<'_, &[u8], i64> = TableDefinition::new("deleted");
-/// Under `state` what the keeper of the users keeps, under `key` the secret that signs tokens.
-const AUTH: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("auth");
-const LEASES: TableDefinition<'_, i64, i64> = TableDefinition::new("leases");
+/// Pause after an error before the file is tried again, as that reads all of it.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// An open data directory.
 #[derive(Debug)]
 pub struct DataDir {
-    database: Database,
+    file: PathBuf,
+    /// None after an error, as the library uses a file no more that it could not write.
+    database: Option<Database>,
+    /// Number of the last append that was written.
+    appends: i64,
+    failure: Option<Failure>,
+}
+
+/// Why nothing is written at the moment.
+#[derive(Debug)]
+struct Failure {
+    error: JournalError,
+    /// When it is tried again; none for never.
+    again: Option<Instant>,
 }
 
 /// What a data directory held when it was opened.
@@ -86,6 +89,21 @@ pub enum OpenError {
         /// Its format.
         found: i64,
     },
+    /// It has none of our tables.
+    #[error("data file {0} is not one of confcast's; move it away, or choose another directory")]
+    Unknown(PathBuf),
+}
+
+impl OpenError {
+    fn of(file: &Path, error: DatabaseError) -> Self {
+        use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        let of_content = |kind| matches!(kind, InvalidData | InvalidInput | UnexpectedEof);
+        match redb::Error::from(error) {
+            redb::Error::DatabaseAlreadyOpen => Self::InUse(file.parent().unwrap_or(file).into()),
+            redb::Error::Io(source) if !of_content(source.kind()) => Self::Directory { path: file.into(), source },
+            other => Self::Damaged { path: file.into(), source: Box::new(other) },
+        }
+    }
 }
 
 impl DataDir {
@@ -93,191 +111,113 @@ impl DataDir {
     pub fn open(path: &Path, first: Revision, fresh: Identity) -> Result<Opened, OpenError> {
         std::fs::create_dir_all(path).map_err(|source| OpenError::Directory { path: path.into(), source })?;
         let file = path.join(FILE);
-        let database = Database::create(&file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(path.into()),
-            DatabaseError::Storage(redb::StorageError::Io(source)) => {
-                OpenError::Directory { path: file.clone(), source }
-            }
-            other => OpenError::Damaged { path: file.clone(), source: Box::new(other.into()) },
-        })?;
+        let failed = |error| OpenError::of(&file, error);
         let damaged = |source: redb::Error| OpenError::Damaged { path: file.clone(), source: Box::new(source) };
-        let mut dir = Self { database };
-        let (restored, identity, is_new) = match dir.meta("format").map_err(damaged)? {
-            None => {
-                dir.create(first, fresh).map_err(damaged)?;
-                (Restored::empty_at(first), fresh, true)
-            }
-            Some(FORMAT) => {
-                let (restored, identity) = dir.load(fresh).map_err(damaged)?;
-                (restored, identity, false)
-            }
-            Some(found) => return Err(OpenError::Format { path: file, found }),
+        let is_new = !file.exists();
+        let database = if is_new {
+            file::create(&file, |database| tables::create(database, first, fresh))?
+        } else {
+            file::open(&file).map_err(failed)?
         };
-        let token_secret = dir.token_secret().map_err(damaged)?;
+        match tables::meta(&database, "format").map_err(damaged)? {
+            Some(FORMAT) => {}
+            Some(found) => return Err(OpenError::Format { path: file, found }),
+            None => return Err(OpenError::Unknown(file)),
+        }
+        let (restored, identity) = tables::load(&database, fresh).map_err(damaged)?;
+        let token_secret = tables::token_secret(&database).map_err(damaged)?;
+        let appends = tables::meta(&database, APPENDS).map_err(damaged)?.unwrap_or(0);
+        let dir = Self { file, database: Some(database), appends, failure: None };
         Ok(Opened { dir, restored, identity, token_secret, is_new })
     }
 
-    fn meta(&self, name: &str) -> Result<Option<i64>, redb::Error> {
-        match self.database.begin_read()?.open_table(META) {
-            Ok(table) => Ok(table.get(name)?.map(|value| value.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn create(&mut self, first: Revision, identity: Identity) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        {
-            let mut meta = write.open_table(META)?;
-            meta.insert("format", FORMAT)?;
-            meta.insert("revision", first.0)?;
-            meta.insert("deleted_unknown_through", first.0)?;
-            meta.insert("cluster_id", identity.cluster_id.cast_signed())?;
-            meta.insert("member_id", identity.member_id.cast_signed())?;
-            write.open_table(RECORDS)?;
-            write.open_table(DELETED)?;
-            write.open_table(LEASES)?;
-        }
-        write.commit()?;
-        Ok(())
-    }
-
-    /// The secret, made when it is first asked for.
-    fn token_secret(&self) -> Result<Vec<u8>, redb::Error> {
-        let write = self.database.begin_write()?;
-        let secret = {
-            let mut auth = write.open_table(AUTH)?;
-            let kept = auth.get("key")?.map(|secret| secret.value().to_vec());
-            if let Some(secret) = kept {
-                secret
-            } else {
-                let secret: [u8; 32] = rand::random();
-                auth.insert("key", secret.as_slice())?;
-                secret.to_vec()
+    fn write(&mut self, entries: &[Entry]) -> Result<(), AppendError> {
+        let database = if let Some(database) = self.database.take() {
+            database
+        } else {
+            let database = file::reopen(&self.file).map_err(redb::Error::from)?;
+            // What failed may be in the file after all. It was told not to have happened, and its revision was not
+            // shown to anybody, so that only a server that starts from the file can go on.
+            if tables::meta(&database, APPENDS)?.unwrap_or(0) != self.appends {
+                return Err(AppendError::Ahead);
             }
+            database
         };
-        write.commit()?;
-        Ok(secret)
-    }
-
-    fn load(&self, fresh: Identity) -> Result<(Restored, Identity), redb::Error> {
-        let read = self.database.begin_read()?;
-        let meta = read.open_table(META)?;
-        let number = |name: &str| -> Result<i64, redb::Error> { Ok(meta.get(name)?.map_or(0, |value| value.value())) };
-        let identity = Identity {
-            cluster_id: number("cluster_id")?.cast_unsigned(),
-            member_id: number("member_id")?.cast_unsigned(),
-            ..fresh
-        };
-        let mut restored = Restored {
-            compacted: meta.get("compacted")?.map_or(Revision::NEVER, |value| Revision(value.value())),
-            deleted_unknown_through: Revision(number("deleted_unknown_through")?),
-            ..Restored::empty_at(Revision(number("revision")?))
-        };
-        for row in read.open_table(RECORDS)?.iter()? {
-            let (key, row) = row?;
-            let (origin, lease, create, modified, version, value) = row.value();
-            let origin = if origin == 0 { Origin::Client } else { Origin::Source };
-            let numbers = (Revision(create), Revision(modified), version);
-            let (key, value) = (Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value));
-            restored.records.push(Record::new(key, value, numbers, LeaseId(lease), origin));
-        }
-        for row in read.open_table(DELETED)?.iter()? {
-            let (key, revision) = row?;
-            restored.tombstones.push((Bytes::copy_from_slice(key.value()), Revision(revision.value())));
-        }
-        for row in read.open_table(LEASES)?.iter()? {
-            let (id, ttl) = row?;
-            restored.leases.push((LeaseId(id.value()), ttl.value()));
-        }
-        restored.auth = match read.open_table(AUTH) {
-            Ok(table) => table.get("state")?.map(|state| Bytes::copy_from_slice(state.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => None,
-            Err(error) => return Err(error.into()),
-        };
-        Ok((restored, identity))
-    }
-
-    fn write(&self, entries: &[Entry]) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        for entry in entries {
-            apply(&write, entry)?;
-        }
-        write.commit()?;
+        let number = self.appends + 1;
+        // After an error the file is closed.
+        tables::write(&database, entries, number)?;
+        (self.database, self.appends) = (Some(database), number);
         Ok(())
     }
 }
 
-fn row(record: &Record) -> Row<'_> {
-    let origin = u8::from(record.origin == Origin::Source);
-    let (create, modified) = (record.create_revision.0, record.mod_revision.0);
-    (origin, record.lease.0, create, modified, record.version, record.value.as_ref())
+/// Why entries were not written.
+#[derive(Debug, thiserror::Error)]
+enum AppendError {
+    #[error(transparent)]
+    File(#[from] redb::Error),
+    #[error(
+        "the last change that failed has reached the file nevertheless; restart the server, which then knows of it"
+    )]
+    Ahead,
 }
 
-fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
-    match entry {
-        Entry::Commit(commit) => {
-            let mut records = write.open_table(RECORDS)?;
-            let mut deleted = write.open_table(DELETED)?;
-            let mut meta = write.open_table(META)?;
-            for Event { record, .. } in commit.events() {
-                let key = record.key.as_ref();
-                if record.version == 0 {
-                    records.remove(key)?;
-                    deleted.insert(key, record.mod_revision.0)?;
-                } else {
-                    records.insert(key, row(record))?;
-                    deleted.remove(key)?;
-                }
+impl From<&AppendError> for JournalError {
+    fn from(error: &AppendError) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        match error {
+            AppendError::File(redb::Error::Io(source))
+                if matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull) =>
+            {
+                Self::Full
             }
-            if commit.is_repair() || deleted.len()? > TOMBSTONES {
-                deleted.retain(|_, _| false)?;
-                meta.insert("deleted_unknown_through", commit.revision().0)?;
-            }
-            meta.insert("revision", commit.revision().0)?;
-        }
-        Entry::Compacted(revision) => {
-            write.open_table(META)?.insert("compacted", revision.0)?;
-        }
-        Entry::Replaced(revision, all) => {
-            let mut records = write.open_table(RECORDS)?;
-            records.retain(|_, _| false)?;
-            for record in all.iter() {
-                records.insert(record.key.as_ref(), row(record))?;
-            }
-            write.open_table(DELETED)?.retain(|_, _| false)?;
-            let mut meta = write.open_table(META)?;
-            for name in ["revision", "deleted_unknown_through"] {
-                meta.insert(name, revision.0)?;
-            }
-            meta.remove("compacted")?;
-        }
-        Entry::LeaseGranted(id, ttl) => {
-            write.open_table(LEASES)?.insert(id.0, ttl)?;
-        }
-        Entry::Auth(state) => {
-            write.open_table(AUTH)?.insert("state", state.as_ref())?;
-        }
-        Entry::LeaseRemoved(id) => {
-            write.open_table(LEASES)?.remove(id.0)?;
+            other => Self::Failed(other.to_string()),
         }
         Entry::Cluster(id) => {
             write.open_table(META)?.insert("cluster_id", id.cast_signed())?;
         }
     }
-    Ok(())
 }
 
 impl Journal for DataDir {
     fn append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
-        self.write(entries).map_err(|error| JournalError(error.to_string()))
+        self.try_append(entries).inspect_err(|_| {
+            metrics::counter!(crate::telemetry::store::NOT_WRITTEN).increment(entries.len() as u64);
+        })
+    }
+}
+
+impl DataDir {
+    fn try_append(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        if let Some(failure) = &self.failure
+            && failure.again.is_none_or(|again| Instant::now() < again)
+        {
+            return Err(failure.error.clone());
+        }
+        let Err(error) = self.write(entries) else {
+            if self.failure.take().is_some() {
+                tracing::info!(file = %self.file.display(), "changes are written again");
+            }
+            return Ok(());
+        };
+        if self.failure.is_none() || matches!(error, AppendError::Ahead) {
+            tracing::error!(
+                %error, file = %self.file.display(),
+                "changes cannot be written, so that none is taken; reads and watches go on. Writing is tried again \
+                 with a change once a second: make room for the file, or mend what the error says"
+            );
+        }
+        let again = (!matches!(error, AppendError::Ahead)).then(|| Instant::now() + RETRY);
+        let error = JournalError::from(&error);
+        self.failure = Some(Failure { error: error.clone(), again });
+        Err(error)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{KeyRange, Retention, Store};
+    use crate::store::{KeyRange, LeaseId, Origin, Retention, Store};
 
     const IDENTITY: Identity = Identity { cluster_id: 11, member_id: 12, raft_term: 2 };
 

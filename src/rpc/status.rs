@@ -4,7 +4,7 @@ use http::StatusCode;
 use tonic::Code;
 
 use crate::auth::{AuthError, ChangeError};
-use crate::store::{OpError, ReadError, SubmitError};
+use crate::store::{JournalError, OpError, ReadError, SubmitError};
 
 /// An error of the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -161,6 +161,9 @@ impl From<ChangeError> for EtcdError {
 impl From<SubmitError> for EtcdError {
     fn from(error: SubmitError) -> Self {
         match error {
+            SubmitError::Journal(error @ JournalError::Full) => {
+                Self::new(Code::ResourceExhausted, format!("etcdserver: mvcc: {error}"))
+            }
             SubmitError::Journal(error) => Self::new(Code::Unavailable, format!("confcast: {error}")),
             SubmitError::Stopped => Self::stopping(),
         }
@@ -180,7 +183,13 @@ mod tests {
 
     #[test]
     fn codes_and_texts_are_those_of_etcd() {
-        let cases: [(EtcdError, Code, u16, &str); 31] = [
+        let cases: [(EtcdError, Code, u16, &str); 32] = [
+            (
+                SubmitError::Journal(JournalError::Full).into(),
+                Code::ResourceExhausted,
+                429,
+                "etcdserver: mvcc: database space exceeded",
+            ),
             (OpError::EmptyKey.into(), Code::InvalidArgument, 400, "etcdserver: key is not provided"),
             (OpError::KeyNotFound.into(), Code::InvalidArgument, 400, "etcdserver: key not found"),
             (OpError::ValueProvided.into(), Code::InvalidArgument, 400, "etcdserver: value is provided"),

@@ -21,8 +21,8 @@ pub enum Entry {
     Replaced(Revision, Arc<[Arc<Record>]>),
     /// A lease was granted, with its time to live in seconds.
     LeaseGranted(LeaseId, i64),
-    /// A lease ended.
-    LeaseRemoved(LeaseId),
+    /// A lease ended, with the time to live that it had.
+    LeaseRemoved(LeaseId, i64),
     /// The users changed: all of them, in their keeper's own form.
     Auth(Bytes),
     /// The history is known to be that of this cluster.
@@ -37,8 +37,14 @@ pub trait Journal: fmt::Debug + Send {
 
 /// The change could not be made durable and did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the change could not be written to the data directory: {0}")]
-pub struct JournalError(pub String);
+pub enum JournalError {
+    /// There is no room.
+    #[error("database space exceeded")]
+    Full,
+    /// Anything else.
+    #[error("the change could not be written to the data directory: {0}")]
+    Failed(String),
+}
 
 /// Keeps nothing: for servers without a data directory.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::commit::Event;
+use super::journal::Entry;
+use super::record::Record;
 
 /// Id of a lease, 0 for none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,6 +108,23 @@ impl Leases {
             self.holders.remove(key);
         }
         Some(lease)
+    }
+
+    /// Takes back what `entries` have done to the leases, and attaches the keys as `records` have them. A lease that was
+    /// to end lives for its full time once more.
+    pub(super) fn undo<'a>(&mut self, entries: &[Entry], records: impl Iterator<Item = &'a Record>, now: Instant) {
+        for entry in entries.iter().rev() {
+            match entry {
+                Entry::LeaseGranted(id, _) => drop(self.leases.remove(id)),
+                Entry::LeaseRemoved(id, ttl) => self.insert(*id, *ttl, now),
+                Entry::Commit(_) | Entry::Compacted(_) | Entry::Replaced(..) | Entry::Auth(_) => {}
+            }
+        }
+        self.holders.clear();
+        self.leases.values_mut().for_each(|lease| lease.keys.clear());
+        for record in records {
+            self.attach(record.lease, &record.key);
+        }
     }
 
     /// Attaches and detaches a key as an event tells.

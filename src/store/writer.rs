@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::commit::{Commit, Event};
 use super::index::Index;
 use super::journal::{Entry, Journal, JournalError};
+use super::key_range::KeyRange;
 use super::lease::Leases;
 use super::record::Record;
 use super::retention::Retention;
@@ -134,15 +135,12 @@ impl Writer {
     }
 
     /// Makes all changes since the last call durable and then visible. On an error they are undone.
-    ///
-    /// Leases are the exception: they are kept as they are in memory, which is harmless, as a lease whose grant was
-    /// lost has no keys and runs out.
     pub fn flush(&mut self) -> Result<(), JournalError> {
         if self.pending.is_empty() {
             return Ok(());
         }
         let written = self.journal.append(&self.pending);
-        self.pending.clear();
+        let entries = std::mem::take(&mut self.pending);
         match written {
             Ok(()) => {
                 self.published.store(Arc::new(self.working.clone()));
@@ -150,8 +148,56 @@ impl Writer {
             }
             Err(error) => {
                 self.working = Snapshot::clone(&self.published.load());
+                let all = KeyRange::all();
+                let records = self.working.range(&all).map(Arc::as_ref);
+                self.leases.undo(&entries, records, Instant::now());
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::store::{LeaseId, Origin};
+
+    /// A journal that is full when it is told to be.
+    #[derive(Clone, Debug, Default)]
+    struct Limited(Arc<AtomicBool>);
+
+    impl Journal for Limited {
+        fn append(&mut self, _: &[Entry]) -> Result<(), JournalError> {
+            if self.0.load(Ordering::Relaxed) { Err(JournalError::Full) } else { Ok(()) }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_written_has_not_happened_to_leases_either() {
+        let journal = Limited::default();
+        let full = journal.0.clone();
+        let restored = Restored::empty_at(Revision(1));
+        let (mut writer, _published) = Writer::new(restored, Retention::default(), Box::new(journal));
+        writer.lease_grant(LeaseId(7), 60, LeaseId::NONE).expect("granted");
+        let mut transaction = writer.begin();
+        transaction.put("a".into(), "1".into(), LeaseId(7), Origin::Client);
+        writer.commit(transaction);
+        writer.flush().expect("written");
+
+        full.store(true, Ordering::Relaxed);
+        writer.lease_grant(LeaseId(8), 60, LeaseId::NONE).expect("granted");
+        tokio::time::advance(std::time::Duration::from_secs(61)).await;
+        assert_eq!(writer.expire_leases(), 2);
+        writer.flush().expect_err("full");
+        assert_eq!(writer.leases().ids(), [LeaseId(7)], "one was not granted, the other has not ended");
+        assert!(writer.snapshot().get(b"a").is_some());
+
+        full.store(false, Ordering::Relaxed);
+        tokio::time::advance(std::time::Duration::from_secs(61)).await;
+        assert_eq!(writer.expire_leases(), 1);
+        writer.flush().expect("written");
+        assert!(writer.leases().is_empty() && writer.snapshot().get(b"a").is_none(), "its key went with it");
     }
 }

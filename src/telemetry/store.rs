@@ -15,4 +15,6 @@ subject! {
     Gauge LOG_START = "confcast_store_log_start_revision";
     /// Commits since the start
     Counter COMMITS = "confcast_store_commits_total";
+    /// Changes that were refused because the data directory could not be written
+    Counter NOT_WRITTEN = "confcast_store_not_written_total";
 }

@@ -61,17 +61,22 @@ impl Confcast {
 
     /// Starts the program and waits until it says where it listens.
     pub fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_confcast"))
-            .args(["--log-format", "json"])
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_confcast"));
+        command.args(["--log-format", "json"]).args(args);
+        Self::launch(command).unwrap_or_else(|log| panic!("it ended: {log}"))
+    }
+
+    /// Starts the program in a way of the test's own. Returns what it logged if it has ended.
+    pub fn launch(mut command: Command) -> Result<Self, String> {
+        let started = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = started.expect("the program starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut all = String::new();
         let (address, admin) = loop {
-            let Some(Ok(line)) = lines.next() else { panic!("it ended: {all}") };
+            let Some(Ok(line)) = lines.next() else {
+                child.wait().expect("it ends");
+                return Err(all);
+            };
             all.push_str(&line);
             all.push('\n');
             let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
@@ -89,7 +94,7 @@ impl Confcast {
                 log.push('\n');
             }
         });
-        Self { child, address, admin, log }
+        Ok(Self { child, address, admin, log })
     }
 
     /// Id of the process.

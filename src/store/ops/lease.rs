@@ -46,7 +46,7 @@ impl Writer {
             }
         }
         self.commit(transaction);
-        self.journal(Entry::LeaseRemoved(id));
+        self.journal(Entry::LeaseRemoved(id, lease.ttl));
         Ok(())
     }
 
