@@ -173,9 +173,6 @@ impl From<&AppendError> for JournalError {
             }
             other => Self::Failed(other.to_string()),
         }
-        Entry::Cluster(id) => {
-            write.open_table(META)?.insert("cluster_id", id.cast_signed())?;
-        }
     }
 }
 

@@ -182,6 +182,9 @@ fn apply(write: &WriteTransaction, entry: &Entry) -> Result<(), redb::Error> {
         Entry::Auth(state) => {
             write.open_table(AUTH)?.insert("state", state.as_ref())?;
         }
+        Entry::Cluster(id) => {
+            write.open_table(META)?.insert("cluster_id", id.cast_signed())?;
+        }
         Entry::LeaseRemoved(id, _) => {
             write.open_table(LEASES)?.remove(id.0)?;
         }

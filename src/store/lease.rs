@@ -117,7 +117,7 @@ impl Leases {
             match entry {
                 Entry::LeaseGranted(id, _) => drop(self.leases.remove(id)),
                 Entry::LeaseRemoved(id, ttl) => self.insert(*id, *ttl, now),
-                Entry::Commit(_) | Entry::Compacted(_) | Entry::Replaced(..) | Entry::Auth(_) => {}
+                Entry::Commit(_) | Entry::Compacted(_) | Entry::Replaced(..) | Entry::Auth(_) | Entry::Cluster(_) => {}
             }
         }
         self.holders.clear();
