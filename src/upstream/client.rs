@@ -37,6 +37,7 @@ struct Inner {
     /// Which of them is used; others get their turn when it fails.
     current: AtomicUsize,
     user: Option<(String, PathBuf)>,
+    has_certificate: bool,
     token: Mutex<Option<String>>,
 }
 
@@ -70,7 +71,8 @@ impl Client {
         let endpoints = endpoints(config)?;
         let endpoints = endpoints.into_iter().map(|(url, endpoint)| (url, endpoint.connect_lazy())).collect();
         let (current, token) = (AtomicUsize::new(0), Mutex::default());
-        Ok(Self(Arc::new(Inner { endpoints, current, user: config.user.clone(), token })))
+        let (user, has_certificate) = (config.user.clone(), config.identity.is_some());
+        Ok(Self(Arc::new(Inner { endpoints, current, user, has_certificate, token })))
     }
 
     /// Whether a client can be made of these settings. Unlike [`new`](Self::new), this needs no runtime.
@@ -106,6 +108,20 @@ impl Client {
     /// Whether the client has a name and a password.
     pub fn has_user(&self) -> bool {
         self.0.user.is_some()
+    }
+
+    /// Whether the client has a certificate, whose common name etcd may take for that of a user.
+    pub fn has_certificate(&self) -> bool {
+        self.0.has_certificate
+    }
+
+    /// Whether users can log in.
+    pub async fn has_log_in(&self) -> Result<bool, Status> {
+        match AuthClient::new(self.current().1).authenticate(AuthenticateRequest::default()).await {
+            Err(status) if is_off(&status) => Ok(false),
+            Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => Err(status),
+            Ok(_) | Err(_) => Ok(true),
+        }
     }
 
     /// The KV service, for messages of any size.
@@ -157,12 +173,17 @@ impl Client {
         let token = match AuthClient::new(self.current().1).authenticate(request).await {
             Ok(response) => response.into_inner().token,
             // Users are off there: anybody may do everything.
-            Err(status) if status.message().contains("authentication is not enabled") => return Ok(None),
+            Err(status) if is_off(&status) => return Ok(None),
             Err(status) => return Err(status),
         };
         *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
         Ok(Some(token))
     }
+}
+
+/// Whether a log-in was refused as there are no users.
+fn is_off(status: &Status) -> bool {
+    status.message().contains("authentication is not enabled")
 }
 
 fn endpoints(config: &UpstreamConfig) -> Result<Vec<(String, Endpoint)>, ClientError> {

@@ -50,6 +50,7 @@ const JOINT: Duration = Duration::from_secs(1);
 pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: CancellationToken) {
     let mut backoff = Backoff::up_to(AWAY);
     let mut engine = Engine::default();
+    let mut is_news = true;
     loop {
         let ended = tokio::select! {
             () = token.cancelled() => return,
@@ -57,8 +58,8 @@ pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: 
         };
         let Err(error) = ended;
         let url = upstream.client().current().0.to_owned();
-        if upstream.set_connected(false) {
-            tracing::warn!(url, %error, "the etcd is gone; what was last known is served");
+        if upstream.set_connected(false) || std::mem::take(&mut is_news) {
+            tracing::warn!(url, %error, "the etcd cannot be followed; what was last known is served, if anything");
         } else {
             tracing::debug!(url, %error, "the etcd is still away");
         }
@@ -82,7 +83,7 @@ async fn follow(
     backoff: &mut Backoff,
 ) -> Result<Infallible, Ended> {
     let ResponseHeader { cluster_id: cluster, revision, raft_term, .. } = head(upstream).await?;
-    upstream.set_protected(upstream.client().has_user() && asks_for_names(upstream).await?);
+    upstream.set_protected(has_users(upstream).await?);
     let mut next = turn(store, engine, move |engine, writer| engine.found(writer, cluster, Revision(revision))).await?;
     let mut watch = None;
     loop {
@@ -211,8 +212,15 @@ async fn head(upstream: &Upstream) -> Result<ResponseHeader, Ended> {
     upstream.client().range(request).await?.header.ok_or(Ended::Odd("an answer without a header".into()))
 }
 
-/// Whether those without a name may not read.
-async fn asks_for_names(upstream: &Upstream) -> Result<bool, Ended> {
+/// Whether those without a name may not read, as far as this client would not notice it itself.
+async fn has_users(upstream: &Upstream) -> Result<bool, Ended> {
+    if upstream.client().has_certificate() {
+        // Every request on these connections may have a name by it.
+        return Ok(upstream.client().has_log_in().await?);
+    }
+    if !upstream.client().has_user() {
+        return Ok(false);
+    }
     let request = RangeRequest { key: EVERYTHING.into(), count_only: true, ..RangeRequest::default() };
     match upstream.client().kv().range(request).await {
         Ok(_) => Ok(false),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::envoy::free_port;
+use super::tls::Authority;
 use super::{http, program, until};
 
 /// Debian's etcd and 3.5, as far as they are there.
@@ -21,6 +22,13 @@ pub struct Etcd {
     dir: tempfile::TempDir,
     binary: PathBuf,
     member: Member,
+    secure: Option<Secure>,
+}
+
+/// A second address, under TLS.
+struct Secure {
+    port: u16,
+    flags: Vec<String>,
 }
 
 /// Who a member of a cluster is.
@@ -49,6 +57,26 @@ impl Etcd {
         etcd
     }
 
+    /// As [`start`](Self::start), also under TLS with the certificate `etcd`, where clients may have to show one, too.
+    pub fn start_with_tls(binary: &Path, authority: &Authority, asks_certificates: bool) -> Self {
+        let member = Member { name: "default".into(), peers: free_port(), cluster: String::new() };
+        let member = Member { cluster: format!("default={}", member.url()), ..member };
+        let mut flags = vec!["--cert-file".to_owned(), authority.text("etcd.pem")];
+        flags.extend(["--key-file".to_owned(), authority.text("etcd.key")]);
+        if asks_certificates {
+            flags.extend(["--client-cert-auth".to_owned(), "--trusted-ca-file".to_owned(), authority.text("ca.pem")]);
+        }
+        let mut etcd = Self::prepare(binary, member);
+        etcd.secure = Some(Secure { port: free_port(), flags });
+        etcd.start_again();
+        etcd
+    }
+
+    /// Its URL under TLS.
+    pub fn secure_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.secure.as_ref().expect("it was started so").port)
+    }
+
     /// Three members of one cluster.
     pub fn cluster(binary: &Path) -> Vec<Self> {
         let member = |number| Member { name: format!("m{number}"), peers: free_port(), cluster: String::new() };
@@ -57,7 +85,7 @@ impl Etcd {
         let one = |member| Self::prepare(binary, Member { cluster: all.join(","), ..member });
         let mut cluster: Vec<_> = members.into_iter().map(one).collect();
         for etcd in &mut cluster {
-            etcd.child = Some(Self::spawn(binary, etcd.dir.path(), etcd.address.port(), &etcd.member));
+            etcd.child = Some(etcd.spawn());
         }
         cluster.iter().for_each(|etcd| Self::wait(etcd.address));
         cluster
@@ -75,7 +103,7 @@ impl Etcd {
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let dir = dir.expect("a directory");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self { child: None, address, version: String::new(), dir, binary: binary.into(), member }
+        Self { child: None, address, version: String::new(), dir, binary: binary.into(), member, secure: None }
     }
 
     /// Ends it at once, as a crash does.
@@ -126,7 +154,7 @@ impl Etcd {
 
     /// Starts it where it was before.
     pub fn start_again(&mut self) {
-        self.child = Some(Self::spawn(&self.binary, self.dir.path(), self.address.port(), &self.member));
+        self.child = Some(self.spawn());
         Self::wait(self.address);
     }
 
@@ -136,14 +164,19 @@ impl Etcd {
         });
     }
 
-    fn spawn(binary: &Path, dir: &Path, port: u16, member: &Member) -> Child {
-        let (client, peer) = (format!("http://127.0.0.1:{port}"), member.url());
-        Command::new(binary)
+    fn spawn(&self) -> Child {
+        let (client, peer, dir) = (format!("http://{}", self.address), self.member.url(), self.dir.path());
+        let listen = match &self.secure {
+            None => client.clone(),
+            Some(_) => format!("{client},{}", self.secure_url()),
+        };
+        Command::new(&self.binary)
             .arg("--data-dir")
             .arg(dir.join("data"))
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-client-urls", &listen, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--name", &member.name, "--initial-cluster", &member.cluster])
+            .args(["--name", &self.member.name, "--initial-cluster", &self.member.cluster])
+            .args(self.secure.iter().flat_map(|secure| &secure.flags))
             .env("ETCD_UNSUPPORTED_ARCH", "arm64")
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(dir.join("log")).expect("a file"))
