@@ -146,3 +146,29 @@ fn another_history_makes_everybody_reload() {
     let event = line(&mut watch(server.address, 7));
     assert!(event["result"]["compact_revision"].is_string(), "{event}");
 }
+
+#[test]
+fn an_election_is_observed_at_a_mirror() {
+    for binary in etcds() {
+        let etcd = Etcd::start(&binary);
+        let server = mirror(etcd.address, &[]);
+        let mut observer = Connection::open(server.address);
+        observer.post("/v3/election/observe", &json!({"name": encode("e")}).to_string());
+        let elect = |server, path: &str, body: &Value| post(server, &format!("/v3/election/{path}"), body).json();
+        let candidate = json!({"name": encode("e"), "value": encode("one")});
+        let leader = elect(server.address, "campaign", &candidate)["leader"].clone();
+        assert_eq!(observer.head().0, 200);
+        let mut told = || {
+            let line = line(&mut observer)["result"].take();
+            // What is told of is here.
+            let read = json!({"key": line["kv"]["key"], "serializable": true});
+            assert_eq!(post(server.address, "/v3/kv/range", &read).json()["kvs"][0], line["kv"]);
+            line["kv"]["value"].clone()
+        };
+        assert_eq!(told(), json!(encode("one")));
+        elect(etcd.address, "proclaim", &json!({"leader": leader, "value": encode("two")}));
+        assert_eq!(told(), json!(encode("two")));
+        assert!(server.terminate(), "a stream that goes on does not keep it");
+        assert_eq!(line(&mut observer)["error"]["message"], json!("etcdserver: server stopped"));
+    }
+}

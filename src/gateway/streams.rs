@@ -50,11 +50,17 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
 /// Follows an election.
 pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, deadline) = (call.node.clone(), call.caller(), call.deadline);
-    if node.upstream.is_some() {
-        // What it would be made of is at the etcd; there are no known callers over HTTP.
-        return Err(EtcdError::unimplemented("following an election over HTTP on a mirror"));
-    }
     let request = json::read(&read_body(call.request).await?)?;
+    if let Some(upstream) = &node.upstream {
+        // The etcd says nothing before there is a leader.
+        let answers = tokio::select! {
+            answers = upstream.observe(request, call.credentials.token.as_deref()) => answers?,
+            () = node.stopping.cancelled() => return Err(EtcdError::stopping()),
+        };
+        let lines = answers.map(|response| line(&response?));
+        let lines = futures_util::StreamExt::take_until(lines, node.stopping.cancelled_owned());
+        return Ok(respond(lines.chain(tokio_stream::once(Err(EtcdError::stopping()))), deadline));
+    }
     let lines = node.observe(&caller, &request)?.map(|response| line(&response?));
     Ok(respond(lines, deadline))
 }

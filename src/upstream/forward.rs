@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
+use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
@@ -13,6 +14,8 @@ use tower::{Service, ServiceExt};
 use super::link::Upstream;
 use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse, ResponseHeader};
+use crate::pb::v3electionpb::election_client::ElectionClient;
+use crate::pb::v3electionpb::{LeaderRequest, LeaderResponse};
 
 /// Services whose calls go to the etcd, by the beginning of their paths. Reads and watches are not among them.
 const FORWARDED: [&str; 5] =
@@ -79,6 +82,26 @@ impl Upstream {
             .map_err(own_words)?
             .into_inner();
         answers.message().await.map_err(own_words)?.ok_or_else(|| away(&"no answer"))
+    }
+
+    /// Follows an election.
+    pub async fn observe(
+        &self,
+        request: LeaderRequest,
+        token: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>, Status> {
+        let mut request = tonic::Request::new(request);
+        set_token(&mut request, token)?;
+        let answers = ElectionClient::new(self.client().current().1).observe(request).await.map_err(own_words)?;
+        let upstream = self.clone();
+        Ok(answers.into_inner().then(move |answer| {
+            let upstream = upstream.clone();
+            async move {
+                let answer = answer.map_err(own_words)?;
+                upstream.show(&answer.encode_to_vec()).await?;
+                Ok(answer)
+            }
+        }))
     }
 
     /// Has the etcd answer a gRPC request as it is.
