@@ -115,6 +115,7 @@ impl Server {
             readiness,
             stopping: CancellationToken::new(),
             gateway_keepalive: config.gateway_keepalive,
+            limits: config.limits,
             ranges: Arc::default(),
             upstream: upstream.clone(),
             tasks: connections.clone(),
@@ -163,7 +164,12 @@ impl Server {
                 "follower of certificates"
             });
         }
-        let port = Port { service: Service::new(node.clone(), Some(metrics)), times: config.times, tls };
+        let port = Port {
+            service: Service::new(node.clone(), Some(metrics)),
+            times: config.times,
+            tls,
+            limits: config.limits,
+        };
         let serve = serve::serve(listener, port, connections.clone(), stop.clone());
         core.spawn(async move {
             serve.await;

@@ -1,5 +1,6 @@
 //! Settings of a server, checked and typed.
 
+pub mod limits;
 mod publish;
 pub mod tls;
 pub mod upstream;
@@ -53,6 +54,8 @@ pub struct Config {
     pub tls: Option<tls::Tls>,
     /// How connections are timed.
     pub times: Times,
+    /// What clients may hold at the same time.
+    pub limits: limits::Limits,
     /// How Envoy's resources are translated.
     pub translate: translate::Options,
     /// Where metrics are recorded, for the admin port to show.
@@ -102,6 +105,7 @@ impl Default for Config {
             pace: Pace::default(),
             tls: None,
             times: Times::default(),
+            limits: limits::Limits::default(),
             translate: translate::Options::default(),
             metrics: None,
         }

@@ -1,5 +1,6 @@
 //! Flags, as they are given.
 
+pub(super) mod limits;
 pub(super) mod publish;
 mod tls;
 pub(super) mod upstream;
@@ -136,6 +137,8 @@ pub(super) struct ServeArgs {
     /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
     #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
     pub(super) listener_ports: Option<String>,
+    #[command(flatten)]
+    pub(super) limits: limits::LimitArgs,
     #[command(flatten)]
     pub(super) publish: publish::PublishArgs,
     #[command(flatten)]

@@ -1,5 +1,6 @@
 //! Settings, put together of flags, environment and file, and checked.
 
+mod limits;
 mod publish;
 mod tls;
 mod upstream;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::args::limits::LimitArgs;
 use super::args::upstream::WhenUpstreamAway;
 use super::args::{ServeArgs, TlsArgs};
 use crate::config::upstream::UpstreamConfig;
@@ -84,6 +86,11 @@ pub(super) struct File {
     client_cert_name: Option<String>,
     when_upstream_away: Option<WhenUpstreamAway>,
     upstream_open_reads: Option<bool>,
+    max_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
+    max_watch_streams_per_connection: Option<usize>,
+    max_watchers_per_stream: Option<usize>,
+    max_leases: Option<usize>,
 }
 
 /// Checks the settings of a server.
@@ -120,6 +127,13 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         when_away: file.when_upstream_away,
         open_reads: file.upstream_open_reads,
     };
+    let limits = LimitArgs {
+        max_connections: file.max_connections,
+        max_connections_per_address: file.max_connections_per_address,
+        max_watch_streams_per_connection: file.max_watch_streams_per_connection,
+        max_watchers_per_stream: file.max_watchers_per_stream,
+        max_leases: file.max_leases,
+    };
     let upstream = upstream::resolve(args.upstream, from_file)?;
     let published_to = upstream.clone();
     let mut config = Config {
@@ -132,6 +146,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         client_url: args.client_url.or(file.client_url),
         source: source(args.source.or(file.source).as_deref(), merged, upstream)?,
         data_dir: args.data_dir.or(file.data_dir),
+        limits: limits::resolve(&args.limits, &limits),
         tls: tls::resolve(TlsArgs {
             tls_cert: several(args.tls.tls_cert, file.tls_cert),
             tls_key: several(args.tls.tls_key, file.tls_key),

@@ -29,7 +29,7 @@ pub(super) async fn watch(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let takeover = head.extensions.get::<Takeover>().cloned();
     let mut requests = Requests::new(body);
     let first: WatchRequest = requests.next().await?.ok_or_else(|| EtcdError::malformed("no watch request"))?;
-    let mut watching = Watching::new(&call.node, call.credentials);
+    let mut watching = Watching::new(&call.node, call.credentials, &head.extensions)?;
     watching.apply(first);
     // Nearly every client has said with its first request all that it will say.
     if let Some(takeover) = takeover.filter(|_| call.deadline.is_none() && requests.is_over()) {

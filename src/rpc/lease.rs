@@ -16,6 +16,7 @@ use crate::pb::etcdserverpb::{
     LeaseTimeToLiveResponse,
 };
 use crate::store::{LeaseId, OpError};
+use crate::telemetry::serve as limits;
 
 impl Node {
     /// Grants a lease.
@@ -27,8 +28,14 @@ impl Node {
         caller.must_be_known()?;
         // Positive, as etcd's are.
         let fresh = LeaseId(rand::rng().random_range(1..i64::MAX));
-        let grant =
-            move |writer: &mut crate::store::Writer| writer.lease_grant(LeaseId(request.id), request.ttl, fresh);
+        let most = self.limits.leases;
+        let grant = move |writer: &mut crate::store::Writer| {
+            if writer.leases().len() >= most {
+                metrics::counter!(limits::REFUSED, "limit" => limits::OF_LEASES).increment(1);
+                return Err(OpError::TooManyLeases);
+            }
+            writer.lease_grant(LeaseId(request.id), request.ttl, fresh)
+        };
         let ((id, ttl), revision) = self.change(grant).await?;
         Ok(LeaseGrantResponse { header: self.header(revision), id: id.0, ttl, error: String::new() })
     }

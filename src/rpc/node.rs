@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::range_cache::RangeCache;
 use super::status::EtcdError;
 use crate::auth::{Auth, Caller, Credentials};
+use crate::config::limits::Limits;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
 use crate::store::{Revision, Snapshot, Store, Writer};
@@ -48,6 +49,8 @@ pub struct Node {
     pub stopping: CancellationToken,
     /// How often a space is sent on an idle gateway watch; none for never.
     pub gateway_keepalive: Option<Duration>,
+    /// What clients may hold at the same time.
+    pub limits: Limits,
     /// Ranges that are kept as they are written.
     pub ranges: Arc<RangeCache>,
     /// The etcd that this mirrors; none if the store is its own.

@@ -48,6 +48,11 @@ impl EtcdError {
         Self::new(Code::Unavailable, format!("confcast: no complete configuration yet, waiting for {waiting_for}"))
     }
 
+    /// There is too much of something.
+    pub fn too_many(what: &str) -> Self {
+        Self::new(Code::ResourceExhausted, format!("confcast: too many {what}"))
+    }
+
     /// The server is on its way out.
     pub fn stopping() -> Self {
         Self::new(Code::Unavailable, "etcdserver: server stopped")
@@ -117,6 +122,7 @@ impl From<OpError> for EtcdError {
             OpError::LeaseNotFound => Code::NotFound,
             OpError::LeaseExists => Code::FailedPrecondition,
             OpError::LeaseTtlTooLarge => Code::OutOfRange,
+            OpError::TooManyLeases => return Self::too_many("leases"),
             OpError::OwnedBySource(_) => {
                 return Self::new(Code::PermissionDenied, format!("etcdserver: permission denied: {error}"));
             }

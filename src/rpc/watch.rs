@@ -19,6 +19,8 @@ use crate::serve::body::{AppBody, Stream};
 use crate::serve::grpc::{self, Messages};
 use crate::serve::request::RequestBody;
 use crate::serve::rope::Rope;
+use crate::serve::streams::{Place, Streams};
+use crate::telemetry::serve as limits;
 use crate::upstream::MIRROR;
 use crate::watch::{Create, Message, Session, WatchId};
 use crate::wire::Identity;
@@ -31,7 +33,11 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     if let Err(error) = node.read() {
         return grpc::error(&error);
     }
-    let mut watching = Watching::new(node, credentials(request.headers(), request.extensions()));
+    let opened = Watching::new(node, credentials(request.headers(), request.extensions()), request.extensions());
+    let mut watching = match opened {
+        Ok(watching) => watching,
+        Err(error) => return grpc::error(&error),
+    };
     if request.headers().contains_key(MIRROR) {
         watching.session.be_exact();
     }
@@ -50,6 +56,9 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
 /// reason is in detail.
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
+/// Why a watcher is refused where there are too many.
+const TOO_MANY: &str = "confcast: too many watchers on one stream";
+
 /// A watch stream and who has opened it.
 #[derive(Debug)]
 pub struct Watching {
@@ -57,12 +66,23 @@ pub struct Watching {
     pub session: Session,
     auth: Auth,
     credentials: Credentials,
+    /// Most watchers that it may have.
+    most: usize,
+    _place: Option<Place>,
 }
 
 impl Watching {
-    /// A stream without watchers.
-    pub fn new(node: &Node, credentials: Credentials) -> Self {
-        Self { session: node.hub.session(), auth: node.auth.clone(), credentials }
+    /// A stream without watchers, unless its connection has too many streams.
+    pub fn new(node: &Node, credentials: Credentials, extensions: &http::Extensions) -> Result<Self, EtcdError> {
+        let place = match extensions.get::<Streams>() {
+            None => None,
+            Some(streams) => Some(streams.enter().ok_or_else(|| {
+                metrics::counter!(limits::REFUSED, "limit" => limits::OF_STREAMS).increment(1);
+                EtcdError::too_many("watch streams on one connection")
+            })?),
+        };
+        let (session, auth, most) = (node.hub.session(), node.auth.clone(), node.limits.watchers);
+        Ok(Self { session, auth, credentials, most, _place: place })
     }
 
     /// Does what a request asks for.
@@ -77,6 +97,10 @@ impl Watching {
     }
 
     fn create(&mut self, create: &WatchCreateRequest) {
+        if self.session.watchers() >= self.most {
+            metrics::counter!(limits::REFUSED, "limit" => limits::OF_WATCHERS).increment(1);
+            return self.session.refuse(TOO_MANY);
+        }
         let filters: Vec<_> = create.filters().collect();
         let create = Create {
             // Copies, as a watcher outlives the request by far.

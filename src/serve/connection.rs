@@ -18,10 +18,12 @@ use super::body::AppBody;
 use super::request::RequestBody;
 use super::sniff::{Protocol, is_tls, sniff};
 use super::socket::Socket;
+use super::streams::Streams;
 use super::takeover::Task;
 use super::tls::Acceptor;
 use super::{http1, http2};
 use crate::auth::Peer;
+use crate::config::limits::Limits;
 use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::{self, Router};
@@ -82,6 +84,8 @@ impl Service {
 pub(super) struct Client {
     service: Service,
     peer: Arc<Peer>,
+    /// None on HTTP/1.1, where one request comes after the other.
+    streams: Option<Streams>,
 }
 
 impl Client {
@@ -94,6 +98,9 @@ impl Client {
     /// Begins to answer a request of HTTP/2.
     pub(super) fn start(&self, mut request: Request<RequestBody>) -> Reply {
         request.extensions_mut().insert(self.peer.clone());
+        if let Some(streams) = &self.streams {
+            request.extensions_mut().insert(streams.clone());
+        }
         if is_grpc(&request) && request.uri().path() == router::WATCH {
             return Reply::Now(self.service.router.watch(request));
         }
@@ -115,6 +122,8 @@ pub struct Port {
     pub times: Times,
     /// TLS; none for clear text.
     pub tls: Option<Arc<Acceptor>>,
+    /// What clients may hold at the same time.
+    pub limits: Limits,
 }
 
 /// What a client in clear text reads on a port of TLS, instead of a connection that breaks.
@@ -141,7 +150,8 @@ pub(super) async fn run(
             return None;
         }
     };
-    let client = Client { service: port.service, peer: Arc::new(peer) };
+    let streams = matches!(protocol, Protocol::Http2).then(|| Streams::new(port.limits.watch_streams));
+    let client = Client { service: port.service, peer: Arc::new(peer), streams };
     match protocol {
         Protocol::Http1 => http1::run(socket, client, port.times, stop).await,
         Protocol::Http2 => {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Port};
+use super::gate::Gate;
 
 /// Connections that the kernel holds for us: a fleet that reconnects comes all at once.
 const BACKLOG: i32 = 4096;
@@ -40,6 +41,7 @@ pub struct Stop {
 
 /// Accepts connections until it is stopped, and runs each as a task of `tasks`.
 pub async fn serve(listener: TcpListener, port: Port, tasks: TaskTracker, stop: Stop) {
+    let gate = Gate::new(port.limits);
     loop {
         let accepted = tokio::select! {
             () = stop.accepting.cancelled() => return,
@@ -52,12 +54,20 @@ pub async fn serve(listener: TcpListener, port: Port, tasks: TaskTracker, stop: 
                     continue;
                 }
                 metrics::counter!(crate::telemetry::serve::CONNECTIONS).increment(1);
+                let Some(pass) = gate.enter(client.ip()) else {
+                    let (gate, encrypted) = (gate.clone(), port.tls.is_some());
+                    tasks.spawn(async move { gate.refuse(stream, encrypted).await });
+                    continue;
+                };
                 let run = connection::run(stream, client.ip(), port.clone(), stop.requests.clone(), tasks.clone());
                 let (end, again) = (stop.connections.clone(), tasks.clone());
                 tasks.spawn(async move {
                     if let Some(Some(rest)) = end.run_until_cancelled(run).await {
                         // A task of its own, so that what this one needed is given back.
-                        again.spawn(async move { end.run_until_cancelled(rest).await });
+                        again.spawn(async move {
+                            let _pass = pass;
+                            end.run_until_cancelled(rest).await
+                        });
                     }
                 });
             }

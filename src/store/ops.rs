@@ -47,6 +47,9 @@ pub enum OpError {
     /// A time to live above [`MAX_TTL`](super::lease::MAX_TTL).
     #[error("too large lease TTL")]
     LeaseTtlTooLarge,
+    /// There are as many leases as there may be.
+    #[error("too many leases")]
+    TooManyLeases,
     /// The key belongs to the configuration source, so that clients may only read it.
     #[error("{0} is managed by the configuration source and is read-only here")]
     OwnedBySource(String),

@@ -1,10 +1,27 @@
 //! Metrics of the served port.
 
+/// The limit on connections in total.
+pub const OF_CONNECTIONS: &str = "connections";
+/// The limit on connections from one address.
+pub const OF_ADDRESS: &str = "connections_per_address";
+/// The limit on watch streams of one connection.
+pub const OF_STREAMS: &str = "watch_streams";
+/// The limit on watchers of one stream.
+pub const OF_WATCHERS: &str = "watchers";
+/// The limit on leases.
+pub const OF_LEASES: &str = "leases";
+/// All limits.
+pub const LIMITS: &[&str] = &[OF_CONNECTIONS, OF_ADDRESS, OF_STREAMS, OF_WATCHERS, OF_LEASES];
+
 subject! {
     /// 1 when a complete configuration is served and the server is not stopping
     Gauge READY = "confcast_ready";
     /// Connections accepted on the served port
     Counter CONNECTIONS = "confcast_connections_total";
+    /// Open connections on the served port
+    Gauge OPEN = "confcast_connections";
+    /// What was refused because there is too much of it
+    Counter REFUSED = "confcast_refused_total", "limit" in LIMITS;
     /// Handshakes of TLS that failed
     Counter TLS_FAILED = "confcast_tls_handshakes_failed_total";
     /// When the certificate that clients are shown ends, in seconds since the epoch; 0 without TLS

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Auth, Caller, Credentials};
+use crate::config::limits::Limits;
 use crate::gateway::json;
 use crate::pb::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest, WatchRequest,
@@ -49,6 +50,7 @@ fn server() -> Server {
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
         gateway_keepalive: None,
+        limits: Limits::default(),
         ranges: std::sync::Arc::default(),
         client_url: "http://127.0.0.1:2379".into(),
     };
@@ -102,7 +104,8 @@ pub fn grpc_requests(data: &[u8]) {
     messages.feed(data);
     SERVER.with(|cell| {
         let server = cell.get_or_init(server);
-        let mut watching = Watching::new(&server.node, Credentials::default());
+        let mut watching =
+            Watching::new(&server.node, Credentials::default(), &http::Extensions::new()).expect("no limit");
         while let Ok(Some(message)) = messages.take() {
             let Some((kind, body)) = message.split_first() else { continue };
             server.runtime.block_on(server.call(*kind, body, &mut watching));

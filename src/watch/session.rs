@@ -172,6 +172,11 @@ impl Session {
         self.hub.counts.watchers.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Number of watchers, with those that were ended and not cancelled.
+    pub fn watchers(&self) -> usize {
+        self.watchers.len()
+    }
+
     /// Answers a request for a watcher that is not to be.
     pub fn refuse(&mut self, reason: &'static str) {
         let revision = self.hub.store.snapshot().revision();

@@ -1,0 +1,173 @@
+//! How many connections there may be, and what becomes of the others.
+//!
+//! One too many is answered with 503 if it speaks HTTP/1.1 in clear text, on which APISIX pauses for 3 s. Any other is
+//! closed before it has begun: a client of gRPC then waits longer with each try, while one that was answered first
+//! would be back at once.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::sniff::{Protocol, sniff};
+use super::socket::Socket;
+use crate::config::limits::Limits;
+use crate::telemetry;
+
+/// Connections that are answered with a refusal at the same time; those beyond it are closed.
+const ANSWERED: usize = 64;
+
+/// Time that a connection is given to be refused.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes of a request that are read after it was refused, as unread ones would take the answer away.
+const READ: u64 = 64 << 10;
+
+/// How often the log tells of connections that are refused.
+const TOLD: Duration = Duration::from_secs(10);
+
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 5\r\n\
+    content-length: 95\r\nconnection: close\r\n\r\n\
+    {\"error\":\"confcast: too many connections\",\"message\":\"confcast: too many connections\",\"code\":14}";
+
+/// Counts the connections of a port.
+#[derive(Clone, Debug)]
+pub(super) struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limits: Limits,
+    open: AtomicUsize,
+    by_address: DashMap<IpAddr, usize>,
+    answered: Arc<Semaphore>,
+    told: Mutex<Option<Instant>>,
+}
+
+/// A connection's place. Given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Pass {
+    gate: Arc<Inner>,
+    /// None where addresses are not counted.
+    address: Option<IpAddr>,
+}
+
+impl Gate {
+    pub(super) fn new(limits: Limits) -> Self {
+        let (open, by_address, told) = Default::default();
+        Self(Arc::new(Inner { limits, open, by_address, answered: Arc::new(Semaphore::new(ANSWERED)), told }))
+    }
+
+    /// A place for a connection from an address; none if there are too many. Called by the listener alone.
+    pub(super) fn enter(&self, address: IpAddr) -> Option<Pass> {
+        let inner = &self.0;
+        if inner.open.load(Ordering::Relaxed) >= inner.limits.connections {
+            self.tell(telemetry::serve::OF_CONNECTIONS, address, "--max-connections");
+            return None;
+        }
+        let address = (inner.limits.connections_per_address != usize::MAX).then(|| network(address));
+        if let Some(address) = address {
+            let mut count = inner.by_address.entry(address).or_default();
+            if *count >= inner.limits.connections_per_address {
+                drop(count);
+                self.tell(telemetry::serve::OF_ADDRESS, address, "--max-connections-per-address");
+                return None;
+            }
+            *count += 1;
+        }
+        inner.open.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(telemetry::serve::OPEN).increment(1.0);
+        Some(Pass { gate: inner.clone(), address })
+    }
+
+    fn tell(&self, limit: &'static str, address: IpAddr, flag: &str) {
+        metrics::counter!(telemetry::serve::REFUSED, "limit" => limit).increment(1);
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TOLD) {
+            *told = Some(Instant::now());
+            tracing::warn!(client = %address, "too many connections; new ones are refused, see {flag}");
+        }
+    }
+
+    /// Refuses a connection. `encrypted` ones get no handshake, which would cost more than what they ask for.
+    pub(super) async fn refuse(&self, stream: TcpStream, encrypted: bool) {
+        let Ok(_place) = self.0.answered.clone().try_acquire_owned() else { return };
+        if !encrypted {
+            // An error is an end as well.
+            let _ = timeout(PATIENCE, answer(stream)).await;
+        }
+    }
+}
+
+async fn answer(stream: TcpStream) -> std::io::Result<()> {
+    let mut socket = Socket::Plain(stream);
+    if let Some(Protocol::Http1) = sniff(&mut socket, Instant::now() + PATIENCE).await? {
+        socket.write_all(REFUSAL).await?;
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket.take(READ), &mut tokio::io::sink()).await?;
+    }
+    Ok(())
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.open.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(telemetry::serve::OPEN).decrement(1.0);
+        if let Some(address) = self.address
+            && let Some(mut count) = self.gate.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            drop(count);
+            self.gate.by_address.remove_if(&address, |_, count| *count == 0);
+        }
+    }
+}
+
+/// What counts as one address: of IPv6 a whole network, as one client has that many.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_and_given_back() {
+        let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
+        let gate = Gate::new(limits);
+        let [a, b]: [IpAddr; 2] = ["10.0.0.1", "::ffff:10.0.0.2"].map(|text| text.parse().expect("an address"));
+        let first = gate.enter(a).expect("a place");
+        let _second = gate.enter(a).expect("a place");
+        assert!(gate.enter(a).is_none(), "two from one address");
+        let _third = gate.enter(b).expect("a place");
+        assert!(gate.enter("10.0.0.3".parse().expect("an address")).is_none(), "three in all");
+        drop(first);
+        assert!(gate.enter(a).is_some());
+        assert_eq!(gate.0.by_address.len(), 2, "nothing is kept of who has left");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let network = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::2"));
+        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
+        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
+    }
+
+    #[test]
+    fn the_refusal_says_how_long_it_is() {
+        let text = std::str::from_utf8(REFUSAL).expect("text");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        assert!(!text.contains("timeout"), "APISIX takes the word for an idle connection");
+    }
+}
