@@ -1,5 +1,6 @@
 //! The server as a whole: builds the parts, owns their tasks, and ends them in order.
 
+mod leases;
 mod publish;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
 use crate::readiness::Readiness;
 use crate::rpc::Node;
+use crate::rpc::ending::Stopping;
 use crate::serve::tls::{Acceptor, TlsError};
 use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
@@ -35,9 +37,6 @@ use crate::xds::{Update, driver, files};
 
 /// Updates of a source that wait for the view. A full queue holds the source back (`backpressure`).
 const UPDATES: usize = 16;
-
-/// How often leases are looked at, as etcd does.
-const LEASE_TICK: Duration = Duration::from_millis(500);
 
 /// The term in response headers, which is never zero and never changes.
 const TERM: u64 = 2;
@@ -113,7 +112,7 @@ impl Server {
             auth,
             durable: config.data_dir.is_some(),
             readiness,
-            stopping: CancellationToken::new(),
+            stopping: Stopping { token: CancellationToken::new(), spread: config.drain_spread },
             gateway_keepalive: config.gateway_keepalive,
             limits: config.limits,
             ranges: Arc::default(),
@@ -129,7 +128,7 @@ impl Server {
             hub.run(token).await;
             "watch hub"
         });
-        core.spawn(expire_leases(node.store.clone(), background.clone()));
+        core.spawn(leases::expire(node.store.clone(), background.clone()));
 
         if let Some(upstream) = upstream {
             let follow = mirror::run(upstream, node.store.clone(), node.readiness.clone(), background.clone());
@@ -176,7 +175,17 @@ impl Server {
             "listener"
         });
         let status = view.map(|view| view.status);
-        Ok(Self { node, address, admin_address, status, core, connections, background, stop, drain: config.drain })
+        Ok(Self {
+            node,
+            address,
+            admin_address,
+            status,
+            core,
+            connections,
+            background,
+            stop,
+            drain: config.drain + config.drain_spread,
+        })
     }
 
     /// Where clients connect.
@@ -221,12 +230,12 @@ impl Server {
         }
     }
 
-    /// Ends the server: tells probes, takes no new connections, ends watch streams, lets running requests finish, and
+    /// Ends the server: tells probes, takes no new connections, ends watch streams one by one, lets running requests finish, and
     /// ends what is left after the time for it.
     pub async fn shutdown(mut self) {
         self.node.readiness.draining();
         self.stop.accepting.cancel();
-        self.node.stopping.cancel();
+        self.node.stopping.token.cancel();
         self.stop.requests.cancel();
         self.connections.close();
         if tokio::time::timeout(self.drain, self.connections.wait()).await.is_err() {
@@ -377,19 +386,4 @@ fn start_source(
         "view"
     });
     Some(shown)
-}
-
-/// Ends leases whose time is over.
-async fn expire_leases(store: Store, token: CancellationToken) -> &'static str {
-    let mut tick = tokio::time::interval(LEASE_TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = token.cancelled() => return "lease clock",
-            _ = tick.tick() => {}
-        }
-        if let Err(error) = store.submit(crate::store::Writer::expire_leases).await {
-            tracing::error!(%error, "leases could not be ended");
-        }
-    }
 }

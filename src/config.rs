@@ -46,6 +46,8 @@ pub struct Config {
     pub gateway_keepalive: Option<Duration>,
     /// How long running requests may take when the server stops. Default 10 s.
     pub drain: Duration,
+    /// Over what time watch streams are ended before that. Default 2 s.
+    pub drain_spread: Duration,
     /// How much history is kept.
     pub retention: Retention,
     /// When changes of the source are committed.
@@ -101,6 +103,7 @@ impl Default for Config {
             auth_token_lifetime: Duration::from_hours(24),
             gateway_keepalive: None,
             drain: Duration::from_secs(10),
+            drain_spread: Duration::from_secs(2),
             retention: Retention::default(),
             pace: Pace::default(),
             tls: None,

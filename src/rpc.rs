@@ -8,6 +8,7 @@
 pub mod auth;
 pub mod cluster;
 pub mod election;
+pub mod ending;
 mod hash;
 pub mod kv;
 pub mod lease;

@@ -134,6 +134,9 @@ pub(super) struct ServeArgs {
     /// Seconds that running requests have when the server stops [default: 10]
     #[arg(long, env = "CONFCAST_DRAIN_SECONDS", value_name = "SECONDS")]
     pub(super) drain_seconds: Option<u64>,
+    /// Seconds over which watch streams are ended before that, so that clients do not go elsewhere all at once [default: 2]
+    #[arg(long, env = "CONFCAST_DRAIN_SPREAD_SECONDS", value_name = "SECONDS")]
+    pub(super) drain_spread_seconds: Option<u64>,
     /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
     #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
     pub(super) listener_ports: Option<String>,

@@ -60,6 +60,7 @@ pub(super) struct File {
     auth_token_seconds: Option<u64>,
     gateway_keepalive_seconds: Option<u64>,
     drain_seconds: Option<u64>,
+    drain_spread_seconds: Option<u64>,
     listener_ports: Option<String>,
     publish: Option<bool>,
     #[serde(default)]
@@ -173,6 +174,9 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
     config.gateway_keepalive = keepalive.filter(|seconds| *seconds > 0).map(Duration::from_secs);
     if let Some(seconds) = args.drain_seconds.or(file.drain_seconds) {
         config.drain = Duration::from_secs(seconds);
+    }
+    if let Some(seconds) = args.drain_spread_seconds.or(file.drain_spread_seconds) {
+        config.drain_spread = Duration::from_secs(seconds);
     }
     config.translate.ports = match args.listener_ports.or(file.listener_ports).as_deref() {
         None | Some("auto") => Ports::Auto,

@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Buf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Interval, MissedTickBehavior};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::answer;
+use crate::rpc::ending::Ending;
 use crate::rpc::{EtcdError, Node};
 use crate::serve::body::AppBody;
 use crate::serve::rope::Rope;
@@ -41,7 +41,7 @@ const SPACE: &[u8] = b"1\r\n \r\n";
 pub(super) struct Push {
     session: Session,
     identity: Identity,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ending: Ending,
     keepalive: Option<Box<Interval>>,
     /// What the socket has not taken yet.
     pending: Rope,
@@ -59,7 +59,7 @@ impl Push {
         Self {
             session,
             identity: node.identity(),
-            stopping: Box::pin(node.stopping.clone().cancelled_owned()),
+            ending: node.stopping.ending(),
             keepalive: node.gateway_keepalive.map(every).map(Box::new),
             pending,
             ended: false,
@@ -91,7 +91,7 @@ impl Push {
             if self.ended {
                 return Pin::new(socket).poll_shutdown(cx);
             }
-            if self.stopping.as_mut().poll(cx).is_ready() {
+            if self.ending.poll(cx).is_ready() {
                 self.ended = true;
                 let line = answer::stream_error(&EtcdError::stopping());
                 self.pending.push_shared(Chunk::new(0, |buf| buf.extend_from_slice(&line)).framed().clone());

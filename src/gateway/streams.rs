@@ -55,10 +55,10 @@ pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> 
         // The etcd says nothing before there is a leader.
         let answers = tokio::select! {
             answers = upstream.observe(request, call.credentials.token.as_deref()) => answers?,
-            () = node.stopping.cancelled() => return Err(EtcdError::stopping()),
+            () = node.stopping.token.cancelled() => return Err(EtcdError::stopping()),
         };
         let lines = answers.map(|response| line(&response?));
-        let lines = futures_util::StreamExt::take_until(lines, node.stopping.cancelled_owned());
+        let lines = futures_util::StreamExt::take_until(lines, node.stopping.token.cancelled_owned());
         return Ok(respond(lines.chain(tokio_stream::once(Err(EtcdError::stopping()))), deadline));
     }
     let lines = node.observe(&caller, &request)?.map(|response| line(&response?));

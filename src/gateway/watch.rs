@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 use http::Response;
 use http_body::Frame;
 use tokio::time::Sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::answer;
 use super::push::Push;
@@ -14,6 +13,7 @@ use super::requests::Requests;
 use super::routes::Call;
 use crate::pb::etcdserverpb::WatchRequest;
 use crate::rpc::EtcdError;
+use crate::rpc::ending::Ending;
 use crate::rpc::watch::Watching;
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::rope::Rope;
@@ -40,7 +40,7 @@ pub(super) async fn watch(call: Call) -> Result<Response<AppBody>, EtcdError> {
         requests: Some(requests),
         watching,
         identity: call.node.identity(),
-        stopping: Box::pin(call.node.stopping.clone().cancelled_owned()),
+        ending: call.node.stopping.ending(),
         deadline: call.deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
         ended: false,
     })))
@@ -51,7 +51,7 @@ struct WatchBody {
     requests: Option<Requests>,
     watching: Watching,
     identity: Identity,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ending: Ending,
     deadline: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
@@ -73,7 +73,7 @@ impl WatchBody {
 
     /// Whether the stream is over, and why.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<EtcdError> {
-        if self.stopping.as_mut().poll(cx).is_ready() {
+        if self.ending.poll(cx).is_ready() {
             return Some(EtcdError::stopping());
         }
         let deadline = self.deadline.as_mut()?;

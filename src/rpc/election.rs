@@ -139,7 +139,7 @@ impl Observer {
             }
             tokio::select! {
                 changed = self.changes.changed() => changed.map_err(|_| EtcdError::stopping())?,
-                () = self.node.stopping.cancelled() => return Err(EtcdError::stopping()),
+                () = self.node.stopping.token.cancelled() => return Err(EtcdError::stopping()),
             }
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::ending::Stopping;
 use super::range_cache::RangeCache;
 use super::status::EtcdError;
 use crate::auth::{Auth, Caller, Credentials};
@@ -45,8 +45,8 @@ pub struct Node {
     pub durable: bool,
     /// Whether there is anything to serve.
     pub readiness: Readiness,
-    /// Cancelled when watch streams are to end.
-    pub stopping: CancellationToken,
+    /// The end of watch streams.
+    pub stopping: Stopping,
     /// How often a space is sent on an idle gateway watch; none for never.
     pub gateway_keepalive: Option<Duration>,
     /// What clients may hold at the same time.

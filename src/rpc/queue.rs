@@ -122,7 +122,7 @@ impl Node {
             }
             tokio::select! {
                 changed = changes.changed() => changed.map_err(|_| EtcdError::stopping())?,
-                () = self.stopping.cancelled() => return Err(EtcdError::stopping()),
+                () = self.stopping.token.cancelled() => return Err(EtcdError::stopping()),
             }
         }
     }

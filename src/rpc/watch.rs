@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use prost::Message as _;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use super::ending::Ending;
 use super::node::{MAX_MESSAGE, Node, credentials};
 use super::status::EtcdError;
 use crate::auth::{Auth, Credentials};
@@ -46,7 +46,7 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
         watching,
         requests: Some(request.into_body()),
         identity: node.identity(),
-        stopping: Box::pin(node.stopping.clone().cancelled_owned()),
+        ending: node.stopping.ending(),
         head: Vec::new(),
         ended: false,
     }))
@@ -128,7 +128,7 @@ struct WatchBody {
     messages: Messages,
     watching: Watching,
     identity: Identity,
-    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ending: Ending,
     /// Where heads are put together, kept for its allocation.
     head: Vec<u8>,
     ended: bool,
@@ -183,7 +183,7 @@ impl Stream for WatchBody {
         if this.ended {
             return Poll::Ready(None);
         }
-        if this.stopping.as_mut().poll(cx).is_ready() {
+        if this.ending.poll(cx).is_ready() {
             return this.end(&EtcdError::stopping());
         }
         let mut rope = Rope::default();

@@ -9,7 +9,6 @@ use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Auth, Caller, Credentials};
@@ -20,6 +19,7 @@ use crate::pb::etcdserverpb::{
 };
 use crate::readiness::Readiness;
 use crate::rpc::Node;
+use crate::rpc::ending::Stopping;
 use crate::rpc::watch::Watching;
 use crate::serve::grpc::Messages;
 use crate::store::{Revision, Store};
@@ -47,7 +47,7 @@ fn server() -> Server {
         auth: Auth::off(),
         durable: false,
         readiness: Readiness::ready(),
-        stopping: CancellationToken::new(),
+        stopping: Stopping::default(),
         tasks: TaskTracker::new(),
         gateway_keepalive: None,
         limits: Limits::default(),
