@@ -205,16 +205,32 @@ impl Streams {
         Ok(())
     }
 
-    /// Reads what there is, waiting no longer than `timeout`. Returns how much was said.
+    /// Waits until something is said, but no longer than `timeout`. Returns how much was, so zero stands for silence.
     pub(crate) fn turn(
         &mut self,
         timeout: Duration,
         mut each: impl FnMut(usize, Said, &mut Watcher) -> Result<()>,
     ) -> Result<usize> {
-        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout))
-            && error.kind() != ErrorKind::Interrupted
-        {
-            return Err(error.into());
+        let started = Instant::now();
+        loop {
+            // What has come may be but a part of a message, which says nothing yet.
+            let left = timeout.saturating_sub(started.elapsed());
+            let count = self.read(left, &mut each)?;
+            if count > 0 || started.elapsed() >= timeout {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Reads what there is, once there is anything. Returns how much was said.
+    fn read(
+        &mut self,
+        timeout: Duration,
+        each: &mut impl FnMut(usize, Said, &mut Watcher) -> Result<()>,
+    ) -> Result<usize> {
+        if let Err(error) = self.poll.poll(&mut self.events, Some(timeout)) {
+            // Those of the last time are still there.
+            return if error.kind() == ErrorKind::Interrupted { Ok(0) } else { Err(error.into()) };
         }
         let mut count = 0;
         for event in &self.events {
@@ -361,6 +377,8 @@ fn grpc_request(watch: &Watch) -> WatchRequest {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
     use crate::content::Content;
 
@@ -381,5 +399,31 @@ mod tests {
         for wrong in [&[(3, 30)][..], &[(3, 30), (4, 50)], &[(3, 50), (5, 30)], &[(5, 50), (3, 30)]] {
             check(wrong).expect_err("not what was put");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_message_is_not_silence() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let target = Target::local(listener.local_addr().expect("bound"), Protocol::Gateway);
+        let server = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept()?;
+            let line = r#"{"result":{"header":{"revision":"1"},"created":true}}"#;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\n\r\n", line.len() + 1);
+            for part in answer.as_bytes().chunks(answer.len() / 3 + 1) {
+                peer.write_all(part)?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            peer.read(&mut [0; 4096]).map(|_| peer)
+        });
+        let mut streams = Streams::new().expect("a poll");
+        streams.connections.push(None);
+        streams.connect(&target, 0, 1, &Watch { prefix: "/".into(), from: 0 }).expect("connects");
+        let said = streams.turn(Duration::from_secs(20), |_, said, _| {
+            ensure!(said == Said::Created, "{said:?}");
+            Ok(())
+        });
+        assert_eq!(said.expect("a watcher"), 1);
+        drop(server.join());
     }
 }

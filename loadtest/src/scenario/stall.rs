@@ -87,7 +87,7 @@ impl Stall {
                 Ok(())
             })?;
             if said == 0 {
-                bail!("{missing} stalled streams did not catch up");
+                bail!("{missing} stalled streams got nothing more for {} s", patience().as_secs());
             }
         }
         bar.finish_and_clear();
