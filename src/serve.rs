@@ -7,6 +7,7 @@
 pub mod body;
 mod coalesce;
 pub mod connection;
+mod drain;
 mod exchange;
 mod gate;
 pub mod grpc;

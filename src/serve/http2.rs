@@ -9,7 +9,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_util::stream::{FuturesUnordered, Stream};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, RecvStream};
 use http::Request;
@@ -19,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::coalesce::{Coalesce, Flush, coalesce};
 use super::connection::{Client, Reply, Times};
+use super::drain::Drain;
 use super::exchange::{self, Exchange};
 use super::request::RequestBody;
 use super::rope::Rope;
@@ -55,7 +55,7 @@ pub(super) async fn run(
     let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
     let mut connection = connection.map_err(io::Error::other)?;
     let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times));
-    let mut driver = Driver { connection, flush, client, tasks, watches: FuturesUnordered::new(), ping };
+    let mut driver = Driver { connection, flush, client, tasks, watches: Drain::default(), ping };
     let mut stopped = std::pin::pin!(stop.cancelled());
     let mut stopping = false;
     poll_fn(|cx| {
@@ -74,7 +74,7 @@ struct Driver {
     client: Client,
     tasks: TaskTracker,
     /// What is sent by this task.
-    watches: FuturesUnordered<Exchange>,
+    watches: Drain<Exchange>,
     ping: Option<KeepAlive>,
 }
 
@@ -87,7 +87,7 @@ impl Driver {
         }
         loop {
             // First what there is to say, then the connection, which takes it up; then the socket.
-            while let Poll::Ready(Some(())) = Pin::new(&mut self.watches).poll_next(cx) {}
+            self.watches.poll_all(cx);
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.start(request, respond),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
