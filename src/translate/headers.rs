@@ -41,13 +41,12 @@ impl<'a> Mutation<'a> {
             for option in *options {
                 let Some(header) = &option.header else { continue };
                 let name = header.key.to_ascii_lowercase();
-                let Some(value) = value_of(&header.value) else {
-                    notes.not_expressible(
-                        field,
-                        "a value made of the request or response",
-                        "the header is left as it is",
-                    );
-                    continue;
+                let value = match value_of(&header.value, response) {
+                    Ok(value) => value,
+                    Err(reason) => {
+                        notes.not_expressible(field, &reason, "the header is left as it is");
+                        continue;
+                    }
                 };
                 if value.is_empty() || name.starts_with(':') || name == "host" {
                     notes.not_expressible(
@@ -103,10 +102,59 @@ fn appends(option: &HeaderValueOption, field: &str, notes: &mut Notes) -> bool {
     }
 }
 
-/// A value as APISIX must be given it. None for one with Envoy's substitutions.
-fn value_of(text: &str) -> Option<String> {
-    let plain = text.replace("%%", "\u{0}");
-    (!plain.contains('%')).then(|| literal(&plain.replace('\u{0}', "%")))
+/// A value as APISIX must be given it. The error says what of Envoy's substitutions has no equal.
+fn value_of(text: &str, response: bool) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(&literal(before));
+        if let Some(after) = after.strip_prefix('%') {
+            out.push('%');
+            rest = after;
+            continue;
+        }
+        let (operator, after) = after.split_once('%').ok_or_else(|| format!("a lone percent sign in {text:?}"))?;
+        let variable = variable(operator, response).ok_or_else(|| format!("APISIX has no %{operator}%"))?;
+        // The name of a variable goes on as far as it can.
+        if after.starts_with(|next: char| next.is_ascii_alphanumeric() || "_.".contains(next)) {
+            return Err(format!("what follows %{operator}% would be read as a part of the variable's name"));
+        }
+        if out.ends_with('$') {
+            return Err(format!("a dollar sign before %{operator}%"));
+        }
+        out.push('$');
+        out.push_str(&variable);
+        rest = after;
+    }
+    out.push_str(&literal(rest));
+    Ok(out)
+}
+
+/// The variable of APISIX for an operator of Envoy. One that is not there is empty in both.
+fn variable(operator: &str, response: bool) -> Option<String> {
+    let named = match operator {
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => "remote_addr",
+        "DOWNSTREAM_REMOTE_PORT" | "DOWNSTREAM_DIRECT_REMOTE_PORT" => "remote_port",
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => "server_addr",
+        "DOWNSTREAM_LOCAL_PORT" => "server_port",
+        "DOWNSTREAM_TLS_VERSION" => "ssl_protocol",
+        "REQUESTED_SERVER_NAME" => "ssl_server_name",
+        "HOSTNAME" => "hostname",
+        "RESPONSE_CODE" if response => "status",
+        _ => {
+            let header = operator.strip_prefix("REQ(")?.strip_suffix(')')?.to_ascii_lowercase();
+            let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+            return match header.as_str() {
+                ":method" => Some("request_method".into()),
+                ":authority" | "host" => Some("http_host".into()),
+                ":path" => Some("real_request_uri".into()),
+                ":scheme" => Some("scheme".into()),
+                name if !name.is_empty() && plain(name) => Some(format!("http_{}", name.replace('-', "_"))),
+                _ => None,
+            };
+        }
+    };
+    Some(named.to_owned())
 }
 
 /// Text in which APISIX finds no variable.
@@ -123,4 +171,24 @@ pub(super) fn literal(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_envoy_puts_into_values_is_a_variable_where_there_is_one() {
+        let is = |text: &str, expected: &str| assert_eq!(value_of(text, false).as_deref(), Ok(expected), "{text}");
+        is("plain 50%%", "plain 50%");
+        is("%REQ(X-User)%", "$http_x_user");
+        is("a=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%; b=%REQ(:METHOD)%", "a=$remote_addr; b=$request_method");
+        is("$x%%y", "${nil ?? $}x%y");
+        for text in
+            ["%REQ(X?Y)%", "%START_TIME%", "%", "%REQ(x)%1", "%RESPONSE_CODE%", "%REQ(a b)%", "%REQ(x):5%", "$%REQ(x)%"]
+        {
+            assert!(value_of(text, false).is_err(), "{text}");
+        }
+        assert_eq!(value_of("%RESPONSE_CODE%", true).as_deref(), Ok("$status"));
+    }
 }

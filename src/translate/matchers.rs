@@ -2,7 +2,7 @@
 
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{HeaderMatcher, QueryParameterMatcher};
+use envoy_types::pb::envoy::config::route::v3::{CookieMatcher, HeaderMatcher, QueryParameterMatcher};
 use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use regex::Regex;
@@ -197,6 +197,28 @@ fn condition(matcher: &HeaderMatcher, var: &str, test: Test) -> Expr {
         (true, true) => positive.negated(),
         (true, false) => Expr::All(vec![Expr::present(var), positive.negated()]),
     }
+}
+
+/// Reads a matcher of a cookie. The error says why it cannot be expressed.
+///
+/// Envoy looks at the first cookie of a name, APISIX's variables hold the last one, so that the header is asked.
+pub(super) fn cookie(matcher: &CookieMatcher) -> Result<Expr, String> {
+    // Names are compared as they are.
+    if matcher.name.is_empty() || matcher.name.contains(['=', ';', ' ']) {
+        return Err(format!("a cookie named {:?}", matcher.name));
+    }
+    let text = Text::take(matcher.string_match.as_ref().ok_or("a matcher of a cookie without a text")?)?;
+    if let Form::Matched(_) = text.form {
+        return Err("a regular expression for a cookie, which may have quotes around it".into());
+    }
+    let name = expr::literal(&matcher.name);
+    // Quotes around a value are no part of it.
+    let value = text.within("[^;]");
+    let value = format!(r#"(?:"{value}"|(?!"[^;]*"(?:;|\z)){value})"#);
+    let pattern = format!("^(?: *(?!{name}=)[^;]*;)* *{name}={value}(?=;|\\z)");
+    let pattern = if text.by_characters() { expr::pattern(&pattern) } else { pattern };
+    let is = Expr::is("http_cookie", Op::Matches, pattern);
+    Ok(if matcher.invert_match { is.negated() } else { is })
 }
 
 /// Reads a matcher of a query parameter. The error says why it cannot be expressed.

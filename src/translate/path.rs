@@ -1,5 +1,7 @@
 //! Where a route begins in APISIX's tree of paths, and what else must hold of the path.
 
+mod template;
+
 use envoy_types::pb::envoy::config::route::v3::RouteMatch;
 use envoy_types::pb::envoy::config::route::v3::route_match::PathSpecifier;
 use envoy_types::pb::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
@@ -91,21 +93,28 @@ pub(super) fn take(found: &RouteMatch) -> Taken {
         Some(PathSpecifier::Prefix(prefix)) => literal(prefix, true, any_case),
         Some(PathSpecifier::Path(path)) => literal(path, false, any_case),
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => separated(prefix, any_case),
-        Some(PathSpecifier::SafeRegex(regex)) => match super::matchers::full_match(&regex.regex) {
-            Ok(normal) => {
-                let sent = Sent::Is(regex.regex.clone());
-                Taken::Path(Path::by(Expr::is("uri", Op::Matches, normal), sent, "^.*".into()))
-            }
-            Err(reason) => Taken::Refused(reason, Path::refused(Uri::all())),
-        },
+        Some(PathSpecifier::SafeRegex(regex)) => matched(&regex.regex),
         Some(PathSpecifier::PathMatchPolicy(policy)) => {
             let template = policy.typed_config.as_ref().and_then(any::unpack::<UriTemplateMatchConfig>);
-            let template = template.map(|config| config.path_template).unwrap_or_default();
-            let fixed = template.split(['{', '*']).next().filter(|fixed| fixed.starts_with('/')).unwrap_or("/");
-            Taken::Refused("URI templates are not translated".into(), Path::refused(Uri::Prefix(normalised(fixed))))
+            match template.map(|config| template::regex(&config.path_template)) {
+                Some(Ok(regex)) => matched(&regex),
+                Some(Err(reason)) => Taken::Refused(reason, Path::refused(Uri::all())),
+                None => Taken::Refused("a matcher of paths that is an extension".into(), Path::refused(Uri::all())),
+            }
         }
         // APISIX answers CONNECT by itself, before it looks at routes.
         Some(PathSpecifier::ConnectMatcher(_)) | None => Taken::Never,
+    }
+}
+
+/// A path that a regular expression matches as a whole.
+fn matched(regex: &str) -> Taken {
+    match super::matchers::full_match(regex) {
+        Ok(normal) => {
+            let normal = Expr::is("uri", Op::Matches, normal);
+            Taken::Path(Path::by(normal, Sent::Is(regex.to_owned()), "^.*".into()))
+        }
+        Err(reason) => Taken::Refused(reason, Path::refused(Uri::all())),
     }
 }
 

@@ -112,6 +112,12 @@ pub(super) fn take(
             Err(reason) => refusals.push(("match.query_parameters", reason)),
         }
     }
+    for matcher in &found.cookies {
+        match matchers::cookie(matcher) {
+            Ok(condition) => conditions.push(condition),
+            Err(reason) => refusals.push(("match.cookies", reason)),
+        }
+    }
     if found.grpc.is_some() {
         conditions.push(Expr::is("http_content_type", Op::Matches, "^application/grpc(?:\\+.*)?\\z"));
     }
@@ -183,7 +189,6 @@ fn unsupported(found: &RouteMatch) -> Vec<(&'static str, String)> {
     refuse("match.dynamic_metadata", !found.dynamic_metadata.is_empty(), "what Envoy's filters know of a request");
     refuse("match.filter_state", !found.filter_state.is_empty(), "what Envoy's filters know of a request");
     refuse("match.tls_context", found.tls_context.is_some(), "the client's certificate");
-    refuse("match.cookies", !found.cookies.is_empty(), "matchers of cookies are not translated yet");
     refusals
 }
 

@@ -324,7 +324,7 @@ fn headers_are_changed_as_envoy_changes_them() {
     let (routes, report) = route(&json!({
         "match": {"prefix": "/"},
         "route": {"cluster": "c", "prefix_rewrite": "/new", "host_rewrite_literal": "h.test"},
-        "request_headers_to_add": [option("X-Set", "a$b", "OVERWRITE_IF_EXISTS_OR_ADD"), option("x-add", "50%%", "APPEND_IF_EXISTS_OR_ADD"), option("x-var", "%PROTOCOL%", "APPEND_IF_EXISTS_OR_ADD")],
+        "request_headers_to_add": [option("X-Set", "a$b", "OVERWRITE_IF_EXISTS_OR_ADD"), option("x-add", "50%%", "APPEND_IF_EXISTS_OR_ADD"), option("x-var", "%START_TIME%", "APPEND_IF_EXISTS_OR_ADD")],
         "request_headers_to_remove": ["X-Gone"],
         "response_headers_to_add": [option("x-out", "v", "OVERWRITE_IF_EXISTS_OR_ADD")],
     }));

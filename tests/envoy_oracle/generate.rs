@@ -91,6 +91,16 @@ fn route(random: &mut StdRng, raw: bool) -> Value {
         found["query_parameters"] = json!([matcher]);
     }
     if random.random_bool(0.1) {
+        let mut matcher = json!({"name": pick(&["k", "session"], random), "string_match": string_match(random)});
+        if matcher["string_match"].get("safe_regex").is_some() {
+            matcher["string_match"] = json!({"exact": "1"});
+        }
+        if random.random_bool(0.3) {
+            matcher["invert_match"] = json!(true);
+        }
+        found["cookies"] = json!([matcher]);
+    }
+    if random.random_bool(0.1) {
         let numerator = if random.random_bool(0.7) { 100 } else { 0 };
         found["runtime_fraction"] = json!({"default_value": {"numerator": numerator, "denominator": "HUNDRED"}});
     }
@@ -100,7 +110,7 @@ fn route(random: &mut StdRng, raw: bool) -> Value {
 
 fn path_match(random: &mut StdRng) -> Value {
     let path = pick(&PATHS, random);
-    let mut found = match random.random_range(0..10) {
+    let mut found = match random.random_range(0..11) {
         0..=3 => json!({"prefix": path}),
         4..=6 => json!({"path": path}),
         7 => json!({"path_separated_prefix": pick(&["/a", "/a/b", "/x-y"], random)}),
@@ -108,9 +118,15 @@ fn path_match(random: &mut StdRng) -> Value {
             let regexes = ["/a.*", "/[ab]", "/a/(b|c)", ".*b", "/a/[^/]+", "/a/b( |%20)c", "/\\w+/?", "/a%2[Ff]b"];
             json!({"safe_regex": {"regex": pick(&regexes, random)}})
         }
+        9 => {
+            let templates = ["/a/*", "/{x}", "/a/{y=**}", "/*/b", "/**.c", "/x-{v}/*", "/a/b/{rest=*/*}"];
+            let kind = "type.googleapis.com/envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig";
+            let config = json!({"@type": kind, "path_template": pick(&templates, random)});
+            json!({"path_match_policy": {"name": "template", "typed_config": config}})
+        }
         _ => json!({"prefix": "/"}),
     };
-    if random.random_bool(0.15) && found.get("safe_regex").is_none() {
+    if random.random_bool(0.15) && found.get("safe_regex").is_none() && found.get("path_match_policy").is_none() {
         found["case_sensitive"] = json!(false);
     }
     found
@@ -142,7 +158,7 @@ fn action(random: &mut StdRng, found: &Value) -> (&'static str, Value) {
                 json!([{"name": "red", "weight": 1}, {"name": "green", "weight": 0}, {"name": "blue", "weight": 2}]);
             ("route", json!({"weighted_clusters": {"clusters": clusters}}))
         }
-        5 if found.get("safe_regex").is_none() => {
+        5 if found.get("safe_regex").is_none() && found.get("path_match_policy").is_none() => {
             let to = pick(&["/new", "/", "/new/"], random);
             ("route", json!({"cluster": "gray", "prefix_rewrite": to}))
         }
@@ -229,7 +245,7 @@ pub fn request(random: &mut StdRng, world: &World, port: u16) -> Request {
     ];
     let paths = [
         "/", "/a", "/a/", "/a/b", "/ab", "/a/b/c/d", "/A", "/a*b", "/b.c", "/bxc", "/x-y/z", "/A/B", "/a;b", "/d(e)+",
-        "/a/b?", "/word",
+        "/a/b?", "/word", "/x-1=2/y",
     ];
     // Paths that nginx changes before APISIX sees them, and Envoy if it is told to.
     let odd = [
@@ -243,6 +259,21 @@ pub fn request(random: &mut StdRng, world: &World, port: u16) -> Request {
             let value = if random.random_bool(0.1) { String::new() } else { pick(&VALUES, random) };
             headers.push((name.to_owned(), value));
         }
+    }
+    if random.random_bool(0.3) {
+        let cookies = [
+            "k=1",
+            "k=abc; session=1",
+            "session=a.c; k=ABC",
+            "k=1; k=abc",
+            "k",
+            "k=; x=1",
+            "other=1;k=15",
+            "K=1",
+            "k=\"1\"",
+            "x=1;  k=1",
+        ];
+        headers.push(("Cookie".to_owned(), pick(&cookies, random)));
     }
     let query = if path.ends_with('?') { String::new() } else { pick(&queries, random) };
     let routes = &world.listeners.iter().find(|listener| listener.port == port).expect("a listener").routes;
