@@ -2,6 +2,7 @@
 
 mod leases;
 mod publish;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use rand::Rng;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,13 +27,10 @@ use crate::serve::tls::{Acceptor, TlsError};
 use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
 use crate::store::{Journal, MemoryOnly, Revision, Store};
-use crate::translate::Translator;
 use crate::upstream::{Upstream, mirror};
-use crate::view::{Sink, Status, View};
+use crate::view::Status;
 use crate::watch::Hub;
 use crate::wire::Identity;
-use crate::xds::config::XdsConfig;
-use crate::xds::{Update, driver, files};
 
 /// Updates of a source that wait for the view. A full queue holds the source back (`backpressure`).
 const UPDATES: usize = 16;
@@ -138,7 +135,7 @@ impl Server {
             });
         }
         let (view, published) = match &config.publish {
-            None => (start_source(&config, &node, &background, &mut core), None),
+            None => (source::start(&config, &node, &background, &mut core), None),
             Some(to) => {
                 let shown = publish::start(to, &config, &background, &mut core)?;
                 (shown.view, Some(shown.status))
@@ -333,57 +330,10 @@ fn readiness(config: &Config, restored: bool) -> Readiness {
         }
         Source::None | Source::Etcd(_) => Readiness::ready(),
         Source::Xds(xds) => Readiness::waiting_for(format!("the control plane at {}", xds.servers.join(", "))),
+        Source::ApisixYaml(yaml) => Readiness::waiting_for(format!("the file {}", yaml.path.display())),
         Source::XdsFiles(files) => {
             let paths: Vec<_> = files.paths.iter().map(|path| path.display().to_string()).collect();
             Readiness::waiting_for(format!("the files in {}", paths.join(", ")))
         }
     }
-}
-
-/// Starts the source and the view that follows it.
-fn start_source(
-    config: &Config,
-    node: &Node,
-    background: &CancellationToken,
-    core: &mut JoinSet<&'static str>,
-) -> Option<admin::View> {
-    let prefix = &config.prefix;
-    let (sender, updates) = mpsc::channel::<Update>(UPDATES);
-    match &config.source {
-        Source::None | Source::Etcd(_) => return None,
-        Source::Xds(config) => {
-            let run = driver::run(XdsConfig::clone(config), sender, background.clone());
-            core.spawn(async move {
-                run.await;
-                "xDS source"
-            });
-        }
-        Source::XdsFiles(config) => {
-            let run = files::run(config.clone(), sender, background.clone());
-            core.spawn(async move {
-                run.await;
-                "file source"
-            });
-        }
-    }
-    let view =
-        View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace);
-    let shown = admin::View { prefix: prefix.as_str().into(), status: view.status(), report: view.report() };
-    let (readiness, mut status) = (node.readiness.clone(), view.status());
-    let token = background.clone();
-    core.spawn(async move {
-        let run = view.run(updates, token);
-        let loaded = async {
-            if status.wait_for(|status| status.loaded).await.is_ok() {
-                readiness.loaded();
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = run => {}
-            () = loaded => {}
-        }
-        "view"
-    });
-    Some(shown)
 }

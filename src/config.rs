@@ -12,9 +12,10 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::serve::Times;
+use crate::standalone::StandaloneConfig;
 use crate::store::Retention;
 use crate::translate;
-use crate::view::Pace;
+use crate::view::{Guard, Pace};
 use crate::xds::files::FilesConfig;
 pub use publish::PublishConfig;
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub retention: Retention,
     /// When changes of the source are committed.
     pub pace: Pace,
+    /// What happens when a change takes most of the configuration away.
+    pub guard: Guard,
     /// TLS on the port for clients. Default none.
     pub tls: Option<tls::Tls>,
     /// How connections are timed.
@@ -74,6 +77,8 @@ pub enum Source {
     Xds(Box<crate::xds::config::XdsConfig>),
     /// From files with Envoy's resources.
     XdsFiles(FilesConfig),
+    /// From a file with APISIX's own objects.
+    ApisixYaml(StandaloneConfig),
     /// From an etcd, or another confcast, which is mirrored with its own revisions.
     Etcd(Box<upstream::UpstreamConfig>),
 }
@@ -106,6 +111,7 @@ impl Default for Config {
             drain_spread: Duration::from_secs(2),
             retention: Retention::default(),
             pace: Pace::default(),
+            guard: Guard::default(),
             tls: None,
             times: Times::default(),
             limits: limits::Limits::default(),

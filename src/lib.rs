@@ -19,6 +19,7 @@ pub mod publish;
 pub mod readiness;
 pub mod rpc;
 pub mod serve;
+pub mod standalone;
 pub mod store;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]

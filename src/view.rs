@@ -5,6 +5,7 @@
 //! committed while the source still waits for something that was referred to, so that no client ever sees a route
 //! without its upstream, or an upstream that lost its endpoints for a moment.
 
+pub mod guard;
 pub mod pace;
 pub mod sink;
 
@@ -19,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use crate::store::SubmitError;
 use crate::translate::{Changes, Report, Translator};
 use crate::xds::{Sync, Update};
+pub use guard::Guard;
+pub(crate) use guard::Watchman;
 pub use pace::Pace;
 use pace::Pacer;
 pub use sink::{Sink, Target};
@@ -34,6 +37,7 @@ pub struct View {
     translator: Option<Translator>,
     sink: Target,
     pacer: Pacer,
+    watchman: Watchman,
     /// Whether the store may hold objects that are not the translator's, so that all are to be compared.
     compare_all: bool,
     status: watch::Sender<Status>,
@@ -51,6 +55,8 @@ pub struct Status {
     pub objects: usize,
     /// Number of resources' features that could not be expressed exactly.
     pub reported: usize,
+    /// Whether a change is held back that takes most of the objects away.
+    pub held: bool,
 }
 
 /// What can happen next.
@@ -67,10 +73,17 @@ impl View {
             translator: Some(translator),
             sink: target.into(),
             pacer: Pacer::new(pace),
+            watchman: Watchman::new(Guard::default()),
             compare_all: true,
             status: watch::Sender::default(),
             report: Arc::default(),
         }
+    }
+
+    /// Holds back by this guard what takes most of the configuration away.
+    #[must_use]
+    pub fn guarded(self, guard: Guard) -> Self {
+        Self { watchman: Watchman::new(guard), ..self }
     }
 
     /// Follows what the view does.
@@ -123,6 +136,10 @@ impl View {
         }
         let complete = matches!(update.sync, Sync::Complete);
         let first = !self.status.borrow().loaded;
+        if self.watchman.holds() && changed {
+            // It may be mended.
+            self.pacer.again_at(Instant::now());
+        }
         self.pacer.note(changed || (first && complete), complete, Instant::now());
     }
 
@@ -130,6 +147,14 @@ impl View {
     async fn commit(&mut self) -> Result<(), SubmitError> {
         self.pacer.done();
         let (changes, objects, report) = self.translate().await?;
+        let (served, removed) = match &objects {
+            Some(objects) => self.sink.stale(objects),
+            None => (self.status.borrow().objects, changes.deletes.len()),
+        };
+        if let Some(until) = self.watchman.judge(served, removed, Instant::now()) {
+            self.hold(served, removed, until);
+            return Ok(());
+        }
         if let Some(objects) = objects {
             self.sink.replace(objects).await?;
             self.compare_all = false;
@@ -137,7 +162,8 @@ impl View {
             self.sink.update(changes).await?;
         }
         let rounds = self.status.borrow().rounds + 1;
-        let status = Status { loaded: true, rounds, objects: self.objects(), reported: report.entries.len() };
+        let status =
+            Status { loaded: true, rounds, objects: self.objects(), reported: report.entries.len(), held: false };
         let before = self.report.load();
         if !Arc::ptr_eq(&before, &report) {
             log_news(&before, &report);
@@ -152,6 +178,23 @@ impl View {
             "the first complete configuration is served"
         );
         Ok(())
+    }
+
+    /// Serves on what there is, and looks again later.
+    fn hold(&mut self, served: usize, removed: usize, until: Instant) {
+        // What was translated is not what is served.
+        self.compare_all = true;
+        self.pacer.again_at(until);
+        if !self.status.borrow().held {
+            tracing::warn!(
+                served,
+                removed,
+                seconds = until.saturating_duration_since(Instant::now()).as_secs(),
+                "the source takes most of its configuration away; what is served stays for so long, and is taken away if \
+                 the source does not bring it back (--removal-guard-percent)"
+            );
+        }
+        self.status.send_modify(|status| status.held = true);
     }
 
     /// Runs the translator on a thread of its own, as a large push takes a while.

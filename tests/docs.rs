@@ -144,6 +144,7 @@ fn servers_can_be_started_as_the_documents_say() {
         ("client.key", key),
         ("password", "a".into()),
         ("token", "a".into()),
+        ("apisix.yaml", "routes: []\n#END\n".into()),
     ]);
     for (name, text) in given {
         fs::write(dir.path().join(name), text).expect("written");

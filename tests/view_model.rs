@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use confcast::apisix::Kind;
-use confcast::envoy::{Resource, ResourceChange};
+use confcast::envoy::{Resource, ResourceChange, ResourceType};
 use confcast::store::{KeyRange, Revision, Snapshot, Store};
 use confcast::testing::mesh;
 use confcast::translate::{Options, Translator, translate_all};
-use confcast::view::{Pace, Sink, View};
+use confcast::view::{Guard, Pace, Sink, View};
 use confcast::watch::{Create, Hub, Message, Session};
 use confcast::xds::{Sync, Update};
 use proptest::prelude::*;
@@ -261,6 +261,45 @@ async fn nothing_is_committed_before_what_is_referred_to_has_come() {
             .filter(|value| *value != "init_dir")
             .all(|value| { serde_json::from_slice::<Value>(value).is_ok_and(|value| value["nodes"] != json!([])) })
     );
+    token.cancel();
+    running.await.expect("it ends");
+}
+
+/// What takes most of the mesh away is looked at twice.
+#[tokio::test]
+async fn a_mesh_that_vanishes_is_served_on_for_a_while() {
+    let store = Store::in_memory(Revision(1000)).expect("a thread");
+    let guard = Guard { percent: 50, few: 1, wait: Duration::from_millis(300) };
+    let view = View::new(Translator::new(Options::default()), Sink::new(store.clone(), "/apisix"), PACE).guarded(guard);
+    let mut status = view.status();
+    let (updates, received) = mpsc::channel(16);
+    let token = CancellationToken::new();
+    #[expect(clippy::disallowed_methods, reason = "a task of a test")]
+    let running = tokio::spawn(view.run(received, token.clone()));
+    let clusters = ["a", "b", "c", "d"];
+    let set = |names: &[&str]| names.iter().map(|name| ResourceChange::Set(mesh::static_cluster(name, &[1]))).collect();
+    let remove = |names: &[&str]| {
+        let gone = names.iter().map(|name| ResourceChange::Remove(ResourceType::Cluster, (*name).to_owned()));
+        gone.collect::<Vec<_>>()
+    };
+    let send = async |changes| {
+        updates.send(Update { changes, sync: Sync::Complete }).await.expect("it runs");
+    };
+    send(set(&clusters)).await;
+    status.wait_for(|status| status.objects == 4).await.expect("it runs");
+    let before = store.snapshot();
+    send(remove(&clusters[1..])).await;
+    status.wait_for(|status| status.held).await.expect("it runs");
+    // It was a mistake.
+    send(set(&clusters[1..])).await;
+    status.wait_for(|status| !status.held).await.expect("it runs");
+    assert_eq!(store.snapshot().revision(), before.revision(), "nobody has seen it");
+    // It is meant.
+    send(remove(&clusters[1..])).await;
+    status.wait_for(|status| status.held).await.expect("it runs");
+    assert_eq!(store.snapshot().revision(), before.revision());
+    status.wait_for(|status| !status.held && status.objects == 1).await.expect("it runs");
+    assert_eq!(store.snapshot().range(&KeyRange::prefix("/apisix/upstreams/")).count(), 2, "the placeholder and one");
     token.cancel();
     running.await.expect("it ends");
 }

@@ -66,6 +66,7 @@ fn sample_translation(admin: &Admin, snapshot: &Snapshot) {
         let reported = report.entries.iter().filter(|entry| entry.fidelity == fidelity).count();
         gauge!(translation::REPORTED, "fidelity" => label).set(count(reported));
     }
+    gauge!(translation::HELD).set(f64::from(u8::from(view.status.borrow().held)));
     metrics::counter!(translation::ROUNDS).absolute(view.status.borrow().rounds);
 }
 

@@ -8,8 +8,9 @@ use super::{StartError, UPDATES};
 use crate::admin;
 use crate::config::{Config, PublishConfig, Source};
 use crate::publish::{Publisher, Standby, Status, Wanted};
+use crate::standalone::Standalone;
 use crate::translate::{self, Translator};
-use crate::view::{Pace, Target, View};
+use crate::view::{Guard, Pace, Target, View};
 use crate::xds::config::XdsConfig;
 use crate::xds::{driver, files};
 
@@ -35,8 +36,13 @@ pub(super) fn start(
         publisher.run(token).await;
         "publisher"
     });
-    let feed =
-        Feed { source: config.source.clone(), pace: config.pace, options: config.translate, wanted: desk.place() };
+    let feed = Feed {
+        source: config.source.clone(),
+        pace: config.pace,
+        guard: config.guard,
+        options: config.translate,
+        wanted: desk.place(),
+    };
     let token = background.clone();
     if standby == Standby::Warm {
         let view = feed.view();
@@ -72,13 +78,14 @@ pub(super) fn start(
 struct Feed {
     source: Source,
     pace: Pace,
+    guard: Guard,
     options: translate::Options,
     wanted: watch::Sender<Option<Wanted>>,
 }
 
 impl Feed {
     fn view(&self) -> View {
-        View::new(Translator::new(self.options), Target::Publisher(self.wanted.clone()), self.pace)
+        View::new(Translator::new(self.options), Target::Publisher(self.wanted.clone()), self.pace).guarded(self.guard)
     }
 
     /// Follows the source until `token` is cancelled.
@@ -87,6 +94,10 @@ impl Feed {
         let view = view.run(updates, token.clone());
         match &self.source {
             Source::None | Source::Etcd(_) => token.cancelled().await,
+            Source::ApisixYaml(config) => {
+                let target = Target::Publisher(self.wanted.clone());
+                Standalone::new(config.clone(), target, self.guard).run(token).await;
+            }
             Source::Xds(config) => {
                 tokio::join!(driver::run(XdsConfig::clone(config), sender, token), view);
             }

@@ -1,5 +1,6 @@
 //! Flags, as they are given.
 
+pub(super) mod guard;
 pub(super) mod limits;
 pub(super) mod publish;
 mod tls;
@@ -75,8 +76,8 @@ pub(super) struct ServeArgs {
     /// URL under which clients reach this server, for clients that ask for the members [default: http://LISTEN]
     #[arg(long, env = "CONFCAST_CLIENT_URL", value_name = "URL")]
     pub(super) client_url: Option<String>,
-    /// Where the configuration comes from: xds, xds-file, etcd or none [default: by which of --xds-server, --xds-file and
-    /// --upstream is given, in this order; else none]
+    /// Where the configuration comes from: xds, xds-file, apisix-yaml, etcd or none [default: by which of --xds-server,
+    /// --xds-file, --apisix-yaml and --upstream is given, in this order; else none]
     #[arg(long, env = "CONFCAST_SOURCE", value_name = "SOURCE")]
     pub(super) source: Option<String>,
     /// Control plane, http:// or https://; repeat for several
@@ -140,6 +141,11 @@ pub(super) struct ServeArgs {
     /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
     #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
     pub(super) listener_ports: Option<String>,
+    /// An apisix.yaml, as a standalone APISIX reads it, that is followed as it changes; implies --source apisix-yaml
+    #[arg(long, env = "CONFCAST_APISIX_YAML", value_name = "FILE")]
+    pub(super) apisix_yaml: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) guard: guard::GuardArgs,
     #[command(flatten)]
     pub(super) limits: limits::LimitArgs,
     #[command(flatten)]

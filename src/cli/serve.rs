@@ -9,7 +9,7 @@ use super::args::ServeArgs;
 use super::settings;
 use crate::app::Server;
 use crate::config::{Config, Source};
-use crate::{telemetry, xds};
+use crate::{standalone, telemetry, xds};
 
 /// Runs a server until it is told to stop.
 pub(super) fn serve(args: Box<ServeArgs>) -> anyhow::Result<ExitCode> {
@@ -54,6 +54,11 @@ pub(super) fn check(args: Box<ServeArgs>) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
         println!("{} resources", resources.len());
+    }
+    if let Source::ApisixYaml(yaml) = &config.source {
+        let content = std::fs::read(&yaml.path).with_context(|| yaml.path.display().to_string())?;
+        let objects = standalone::read(&content).with_context(|| yaml.path.display().to_string())?;
+        println!("{} objects", objects.len());
     }
     println!("the settings are good");
     Ok(ExitCode::SUCCESS)

@@ -1,7 +1,9 @@
 //! Settings, put together of flags, environment and file, and checked.
 
+mod guard;
 mod limits;
 mod publish;
+mod source;
 mod tls;
 mod upstream;
 
@@ -14,11 +16,8 @@ use serde::Deserialize;
 use super::args::limits::LimitArgs;
 use super::args::upstream::WhenUpstreamAway;
 use super::args::{ServeArgs, TlsArgs};
-use crate::config::upstream::UpstreamConfig;
-use crate::config::{Config, Prefix, Source};
+use crate::config::{Config, Prefix};
 use crate::translate::Ports;
-use crate::xds::config::{Node, Protocol, Tls, TokenScheme, XdsConfig};
-use crate::xds::files::FilesConfig;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +61,9 @@ pub(super) struct File {
     drain_seconds: Option<u64>,
     drain_spread_seconds: Option<u64>,
     listener_ports: Option<String>,
+    apisix_yaml: Option<PathBuf>,
+    removal_guard_percent: Option<u8>,
+    removal_guard_seconds: Option<u64>,
     publish: Option<bool>,
     #[serde(default)]
     upstream: Vec<String>,
@@ -104,13 +106,13 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
     let default = Config::default();
     let listen = args.listen.or(file.listen);
     let admin = args.admin_listen.or(file.admin_listen);
-    let merged = Xds {
+    let merged = source::Xds {
         servers: several(args.xds_server, file.xds_server),
         files: several(args.xds_file, file.xds_file),
         protocol: args.xds_protocol.or(file.xds_protocol),
         node_id: args.xds_node_id.or(file.xds_node_id),
         node_cluster: args.xds_node_cluster.or(file.xds_node_cluster),
-        metadata: metadata(args.xds_node_metadata.as_deref(), file.xds_node_metadata)?,
+        metadata: source::metadata(args.xds_node_metadata.as_deref(), file.xds_node_metadata)?,
         ca: args.xds_ca.or(file.xds_ca),
         cert: args.xds_cert.or(file.xds_cert),
         key: args.xds_key.or(file.xds_key),
@@ -145,7 +147,12 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
             Some(text) => Some(address("--admin-listen", text)?),
         },
         client_url: args.client_url.or(file.client_url),
-        source: source(args.source.or(file.source).as_deref(), merged, upstream)?,
+        source: source::resolve(
+            args.source.or(file.source).as_deref(),
+            merged,
+            args.apisix_yaml.or(file.apisix_yaml),
+            upstream,
+        )?,
         data_dir: args.data_dir.or(file.data_dir),
         limits: limits::resolve(&args.limits, &limits),
         tls: tls::resolve(TlsArgs {
@@ -183,6 +190,10 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some("never") => Ports::Never,
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
+    config.guard = guard::resolve(
+        args.guard.removal_guard_percent.or(file.removal_guard_percent),
+        args.guard.removal_guard_seconds.or(file.removal_guard_seconds),
+    )?;
     config.publish = publish::resolve(&published, &config, published_to)?;
     Ok(config)
 }
@@ -202,104 +213,6 @@ fn token_key(path: &Path) -> Result<Vec<u8>, SettingsError> {
         return Err(wrong(&setting, reason));
     }
     Ok(secret)
-}
-
-/// What concerns Envoy resources.
-struct Xds {
-    servers: Vec<String>,
-    files: Vec<PathBuf>,
-    protocol: Option<String>,
-    node_id: Option<String>,
-    node_cluster: Option<String>,
-    metadata: serde_json::Map<String, serde_json::Value>,
-    ca: Option<PathBuf>,
-    cert: Option<PathBuf>,
-    key: Option<PathBuf>,
-    server_name: Option<String>,
-    token_file: Option<PathBuf>,
-    token_scheme: Option<String>,
-}
-
-fn source(name: Option<&str>, xds: Xds, upstream: UpstreamConfig) -> Result<Source, SettingsError> {
-    // What is given tells what is meant.
-    let implied = match (xds.servers.is_empty(), xds.files.is_empty(), upstream.endpoints.is_empty()) {
-        (false, ..) => "xds",
-        (true, false, _) => "xds-file",
-        (true, true, false) => "etcd",
-        (true, true, true) => "none",
-    };
-    match name.unwrap_or(implied) {
-        "none" => Ok(Source::None),
-        "xds-file" if xds.files.is_empty() => {
-            Err(wrong("--source xds-file", "needs --xds-file with a file or directory of Envoy resources"))
-        }
-        "xds-file" => Ok(Source::XdsFiles(FilesConfig::new(xds.files))),
-        "xds" => connection(xds).map(|config| Source::Xds(Box::new(config))),
-        "etcd" => upstream::check(&upstream).map(|()| Source::Etcd(Box::new(upstream))),
-        later @ "apisix-yaml" => Err(wrong(
-            &format!("--source {later}"),
-            "not built yet; sources that work are xds, xds-file, etcd and none",
-        )),
-        other => Err(wrong("--source", format!("{other:?} is not known; use xds, xds-file, etcd or none"))),
-    }
-}
-
-fn connection(xds: Xds) -> Result<XdsConfig, SettingsError> {
-    if xds.servers.is_empty() {
-        return Err(wrong("--source xds", "needs --xds-server, such as http://istiod.istio-system:15010"));
-    }
-    for server in &xds.servers {
-        let uri: http::Uri = server.parse().map_err(|error| wrong(&format!("--xds-server {server}"), error))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-            return Err(wrong(&format!("--xds-server {server}"), "use http://HOST:PORT, or https:// for TLS"));
-        }
-    }
-    let id = xds.node_id.filter(|id| !id.is_empty());
-    let id = id.ok_or_else(|| wrong("--xds-node-id", "the control plane needs an id; see confcast serve --help"))?;
-    let protocol = match xds.protocol.as_deref() {
-        None | Some("auto") => Protocol::Auto,
-        Some("delta") => Protocol::Delta,
-        Some("sotw") => Protocol::Sotw,
-        Some(other) => return Err(wrong("--xds-protocol", format!("{other:?} is not known; use auto, delta or sotw"))),
-    };
-    let token_scheme = match xds.token_scheme.as_deref() {
-        None | Some("bearer") => TokenScheme::Bearer,
-        Some("none") => TokenScheme::None,
-        Some(other) => return Err(wrong("--xds-token-scheme", format!("{other:?} is not known; use bearer or none"))),
-    };
-    let identity = match (xds.cert, xds.key) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (Some(_), None) => return Err(wrong("--xds-cert", "needs --xds-key as well")),
-        (None, Some(_)) => return Err(wrong("--xds-key", "needs --xds-cert as well")),
-    };
-    for (flag, path) in [("--xds-ca", &xds.ca), ("--xds-token-file", &xds.token_file)]
-        .into_iter()
-        .chain([("--xds-cert", &identity.as_ref().map(|(cert, _)| cert.clone()))])
-    {
-        if let Some(path) = path
-            && let Err(error) = std::fs::metadata(path)
-        {
-            return Err(wrong(flag, format!("{}: {error}", path.display())));
-        }
-    }
-    let node = Node { id, cluster: xds.node_cluster.unwrap_or_default(), metadata: xds.metadata };
-    let tls = Tls { ca: xds.ca, identity, server_name: xds.server_name };
-    Ok(XdsConfig { servers: xds.servers, node, protocol, tls, token_file: xds.token_file, token_scheme })
-}
-
-fn metadata(
-    flag: Option<&str>,
-    file: Option<toml::Table>,
-) -> Result<serde_json::Map<String, serde_json::Value>, SettingsError> {
-    match (flag, file) {
-        (Some(text), _) => serde_json::from_str(text)
-            .map_err(|error| wrong("--xds-node-metadata", format!("not a JSON object: {error}"))),
-        (None, Some(table)) => serde_json::to_value(table)
-            .and_then(serde_json::from_value)
-            .map_err(|error| wrong("xds_node_metadata", error)),
-        (None, None) => Ok(serde_json::Map::new()),
-    }
 }
 
 fn read(path: &Path) -> Result<File, SettingsError> {
@@ -349,7 +262,7 @@ mod tests {
         assert_eq!(config.listen.port(), 2);
         assert_eq!(config.prefix.as_str(), "/a");
         assert_eq!(config.admin_listen.expect("a default").port(), 9379);
-        assert!(matches!(config.source, Source::XdsFiles(files) if files.paths == [PathBuf::from("x")]));
+        assert!(matches!(config.source, crate::config::Source::XdsFiles(files) if files.paths == [PathBuf::from("x")]));
     }
 
     #[test]
@@ -359,7 +272,7 @@ mod tests {
             (Box::new(|args| args.listen = Some("nonsense".into())), &["--listen nonsense", "HOST:PORT"]),
             (
                 Box::new(|args| args.source = Some("xsd".into())),
-                &["--source", "xsd", "use xds, xds-file, etcd or none"],
+                &["--source", "xsd", "use xds, xds-file, apisix-yaml, etcd or none"],
             ),
             (Box::new(|args| args.source = Some("etcd".into())), &["--source etcd", "--upstream is missing"]),
             (Box::new(|args| args.source = Some("xds".into())), &["needs --xds-server"]),

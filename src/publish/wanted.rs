@@ -1,5 +1,7 @@
 //! What a source wants to be in etcd.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use imbl::OrdMap;
 use xxhash_rust::xxh3::xxh3_128;
@@ -68,6 +70,12 @@ impl Wanted {
     /// Whether an object is wanted.
     pub fn contains(&self, key: &ObjectKey) -> bool {
         self.objects.contains_key(key)
+    }
+
+    /// How many of them are not among `objects`.
+    pub fn missing_from(&self, objects: &[Object]) -> usize {
+        let kept: BTreeSet<_> = objects.iter().map(|object| &object.key).collect();
+        self.objects.keys().filter(|key| !kept.contains(key)).count()
     }
 
     /// Number of objects.

@@ -11,8 +11,10 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
 use tokio_util::task::TaskTracker;
 
+use crate::apisix::schema;
 use crate::auth::{Auth, Caller, Credentials};
 use crate::config::limits::Limits;
+use crate::envoy::{Resource, ResourceType, decode};
 use crate::gateway::json;
 use crate::pb::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, TxnRequest, WatchRequest,
@@ -23,6 +25,7 @@ use crate::rpc::ending::Stopping;
 use crate::rpc::watch::Watching;
 use crate::serve::grpc::Messages;
 use crate::store::{Revision, Store};
+use crate::translate::{Options, translate_all};
 use crate::watch::Hub;
 use crate::wire::Identity;
 
@@ -79,6 +82,41 @@ fn read_twice<T: DeserializeOwned + Serialize + Default + PartialEq + std::fmt::
         let text = serde_json::to_vec(&message).expect("a message can be written");
         assert_eq!(json::read::<T>(&text).expect("its own form"), message);
     }
+}
+
+/// Resources as a control plane sends them: each begins with a byte for its type and two for its length. Whatever comes,
+/// what is made of it is what APISIX takes, and does not depend on the order.
+pub fn xds_resources(data: &[u8]) {
+    let mut rest = data;
+    let mut resources = std::collections::BTreeMap::new();
+    while let [kind, low, high, after @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(after.len());
+        let (bytes, after) = after.split_at(length);
+        rest = after;
+        let kind = ResourceType::ALL[usize::from(*kind) % ResourceType::ALL.len()];
+        if let Ok(resource) = decode(kind, bytes) {
+            resources.insert((kind, resource.name().to_owned()), resource);
+        }
+    }
+    translates(resources.into_values().collect());
+}
+
+/// A file of resources, in JSON or YAML, or a config dump.
+pub fn resource_files(data: &[u8]) {
+    if let Ok(resources) = crate::xds::files::read(std::path::Path::new("fuzzed.yaml"), data) {
+        let named =
+            resources.into_iter().map(|resource| ((resource.resource_type(), resource.name().to_owned()), resource));
+        translates(named.collect::<std::collections::BTreeMap<_, _>>().into_values().collect());
+    }
+}
+
+fn translates(resources: Vec<Resource>) {
+    let translation = translate_all(resources.iter().rev().cloned(), Options::default());
+    for object in &translation.objects {
+        assert_eq!(schema::check(object), Ok(()), "{:?}", object.key);
+        assert!(serde_json::from_slice::<serde_json::Value>(&object.value).is_ok(), "{:?}", object.key);
+    }
+    assert_eq!(translate_all(resources, Options::default()).objects, translation.objects, "the order matters");
 }
 
 fn stream(body: &[u8], size: usize) -> Vec<WatchRequest> {

@@ -22,8 +22,20 @@ pub enum Target {
 }
 
 impl Target {
+    /// How many objects there are, and how many of them would go if `objects` were all.
+    pub(crate) fn stale(&self, objects: &[Object]) -> (usize, usize) {
+        match self {
+            Self::Store(sink) => sink.stale(objects),
+            Self::Publisher(wanted) => {
+                let wanted = wanted.borrow();
+                let Some(wanted) = wanted.as_ref() else { return (0, 0) };
+                (wanted.len(), wanted.missing_from(objects))
+            }
+        }
+    }
+
     /// Makes `objects` all that the source has.
-    pub(super) async fn replace(&self, objects: Vec<Object>) -> Result<(), SubmitError> {
+    pub(crate) async fn replace(&self, objects: Vec<Object>) -> Result<(), SubmitError> {
         match self {
             Self::Store(sink) => sink.replace(objects).await.map(drop),
             Self::Publisher(wanted) => {
@@ -66,6 +78,16 @@ impl Sink {
     /// A sink below `prefix`, which begins with a slash and does not end with one.
     pub fn new(store: Store, prefix: &str) -> Self {
         Self { store, prefix: prefix.into() }
+    }
+
+    fn stale(&self, objects: &[Object]) -> (usize, usize) {
+        let kept: BTreeSet<Bytes> = objects.iter().map(|object| object.key.etcd_key(&self.prefix)).collect();
+        let placeholders: BTreeSet<Bytes> = placeholders::keys(&self.prefix).collect();
+        let snapshot = self.store.snapshot();
+        let range = KeyRange::prefix(format!("{}/", self.prefix));
+        let own = snapshot.range(&range);
+        let own = own.filter(|record| record.origin == Origin::Source && !placeholders.contains(&record.key));
+        own.fold((0, 0), |(held, stale), record| (held + 1, stale + usize::from(!kept.contains(&record.key))))
     }
 
     /// Makes `objects` all that the source has: what is missing is written, what is no longer there is deleted.

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Sync, Update};
 use crate::envoy::{Resource, ResourceChange, ResourceType};
 pub use document::FileError;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use document::read;
 use scan::Scanner;
 
 /// Where the files are.

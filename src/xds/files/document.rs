@@ -36,7 +36,7 @@ impl std::error::Error for FileError {}
 /// several such YAML documents.
 ///
 /// All or nothing: half of a file is no state that anybody wanted.
-pub(super) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileError> {
+pub(crate) fn read(path: &Path, content: &[u8]) -> Result<Vec<Resource>, FileError> {
     let error = |resource, reason| FileError { path: path.into(), resource, reason };
     let text = std::str::from_utf8(content).map_err(|reason| error(None, format!("not UTF-8: {reason}")))?;
     let documents = if path.extension().is_some_and(|extension| extension == "json") {
