@@ -131,7 +131,8 @@ fn another_replica_takes_over_from_one_that_is_killed_in_the_middle_of_a_write()
     put(&etcd, "/apisix/consumers/mine", "{\"username\":\"mine\"}");
     put(&etcd, "/apisix/routes/mine", "{\"uri\":\"/mine\"}");
     // Small transactions, so that a plan takes many.
-    let small = ["--publish-max-operations", "6"];
+    // Small transactions, so that a plan takes many; and a change that takes everything away is meant here.
+    let small = ["--publish-max-operations", "6", "--removal-guard-percent", "100"];
     let first = replica(&etcd, dir.path(), &small);
     until("published", || status(&first)["complete"] == true);
     let old = objects(&etcd);
