@@ -25,6 +25,8 @@ use crate::view::Status;
 pub struct Admin {
     /// The server.
     pub node: Node,
+    /// Below which key APISIX's objects are.
+    pub prefix: Arc<str>,
     /// What the source's configuration became; none without a source.
     pub view: Option<View>,
     /// What is published; none for a server that does not.
@@ -36,8 +38,6 @@ pub struct Admin {
 /// What is shown of a view.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Below which key its objects are.
-    pub prefix: Arc<str>,
     /// What it has done.
     pub status: tokio::sync::watch::Receiver<Status>,
     /// What it could not express.

@@ -142,7 +142,8 @@ impl Server {
             }
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let shown = Admin { node: node.clone(), view: view.clone(), published, metrics: config.metrics };
+        let prefix = config.prefix.as_str().into();
+        let shown = Admin { node: node.clone(), prefix, view: view.clone(), published, metrics: config.metrics };
         let exposition = shown.clone();
         let metrics: Metrics = Arc::new(move || exposition.render());
         if let Some((listener, _)) = admin {

@@ -69,6 +69,7 @@ pub mod process;
 pub mod publish;
 pub mod serve;
 pub mod store;
+pub mod striped;
 pub mod translation;
 pub mod upstream;
 pub mod watch;

@@ -14,12 +14,16 @@ pub mod frame;
 pub mod hub;
 pub mod interest;
 mod intervals;
+pub mod lag;
 pub mod message;
 mod registry;
 pub mod session;
+pub mod stream;
 
 pub use frame::{Frame, Part};
 pub use hub::Hub;
 pub use interest::{Interest, Scope};
+pub use lag::Lag;
 pub use message::{Cancel, Message, REPLACED};
 pub use session::{Create, Session, WatchId};
+pub use stream::{Cursor, Protocol, Stream};

@@ -5,7 +5,7 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 
-use support::http::{Connection, Watch, get};
+use support::http::{Connection, Watch};
 use support::{Confcast, until};
 
 fn server() -> Confcast {
@@ -14,9 +14,7 @@ fn server() -> Confcast {
 
 /// Watch streams, as the metrics have them.
 fn streams(confcast: &Confcast) -> f64 {
-    let metrics = get(confcast.admin, "/metrics").text();
-    let value = metrics.lines().find_map(|line| line.strip_prefix("confcast_watch_streams "));
-    value.expect("a metric").parse().expect("a number")
+    confcast.metric("confcast_watch_streams")
 }
 
 /// A watch over the gateway, and a handle for what its client sends after it.

@@ -59,9 +59,8 @@ fn streams_end_one_by_one_and_lose_nothing() {
     let (address, admin) = (first.address, first.admin);
     let (asked, moved) = std::thread::scope(|scope| {
         let followers: Vec<_> = (0..WATCHERS).map(|_| scope.spawn(|| follow(address, second.address, from))).collect();
-        let watching = |server: &Confcast, count: usize| {
-            get(server.admin, "/metrics").text().lines().any(|line| line == format!("confcast_watch_streams {count}"))
-        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole number")]
+        let watching = |server: &Confcast, count: usize| server.metric("confcast_watch_streams") as usize == count;
         until("watching", || watching(&first, WATCHERS));
         let asked = now();
         let end = scope.spawn(move || first.terminate());

@@ -1,6 +1,8 @@
 //! Metrics of what is counted anyway, taken when they are looked at.
 
-use metrics::gauge;
+use std::collections::HashMap;
+
+use metrics::{counter, gauge};
 
 use super::Admin;
 use crate::apisix::Kind;
@@ -9,6 +11,7 @@ use crate::store::{KeyRange, Origin, Revision, Snapshot};
 use crate::telemetry::exposition::Text;
 use crate::telemetry::{etcd, process, serve, store, translation, watch};
 use crate::translate::Fidelity;
+use crate::watch::{Protocol, Scope};
 
 /// Sets the metrics of the server as it is, and returns those that the recorder cannot hold.
 pub(super) fn sample(admin: &Admin) -> String {
@@ -44,17 +47,52 @@ fn sample_store(snapshot: &Snapshot) {
 
 fn sample_watch(admin: &Admin) {
     let hub = &admin.node.hub;
-    gauge!(watch::STREAMS).set(count(hub.streams()));
-    gauge!(watch::WATCHERS).set(count(hub.watchers()));
+    for protocol in Protocol::ALL {
+        let (name, sent) = (protocol.name(), hub.sent(protocol));
+        gauge!(watch::STREAMS, "protocol" => name).set(count(hub.streams_of(protocol)));
+        counter!(watch::DELIVERIES, "protocol" => name).absolute(sent.deliveries);
+        counter!(watch::EVENTS, "protocol" => name).absolute(sent.events);
+        counter!(watch::SENT_BYTES, "protocol" => name).absolute(sent.bytes);
+    }
+    let mut watchers: HashMap<_, usize> = watch::DIRECTORIES.iter().map(|directory| (*directory, 0)).collect();
+    for interest in hub.all_interests() {
+        *watchers.entry(directory(&admin.prefix, interest.scope())).or_default() += interest.watchers();
+    }
+    for (directory, watchers) in watchers {
+        gauge!(watch::WATCHERS, "directory" => directory).set(count(watchers));
+    }
+    let lag = hub.lag();
+    gauge!(watch::BEHIND).set(count(lag.streams));
+    gauge!(watch::LAG).set(count(usize::try_from(lag.revisions).unwrap_or(usize::MAX)));
+    gauge!(watch::LAG_SECONDS).set(lag.age.as_secs_f64());
     gauge!(watch::INTERESTS).set(count(hub.interests()));
     gauge!(etcd::WATCH_STREAMS).set(count(hub.streams()));
     gauge!(etcd::WATCHERS).set(count(hub.watchers()));
 }
 
+/// Which of APISIX's directories is watched, in whole or in part.
+fn directory(prefix: &str, scope: &Scope) -> &'static str {
+    let range = &scope.range;
+    let below = range.start().strip_prefix(prefix.as_bytes());
+    let Some(below) = below.filter(|_| range.as_prefix().is_some() || range.as_single().is_some()) else {
+        return watch::OTHER;
+    };
+    match below {
+        b"" | b"/" if range.as_prefix().is_some() => watch::PREFIX,
+        // With or without the slash, as versions of APISIX differ in it; or one key.
+        [b'/', rest @ ..] => {
+            let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+            let known = translation::KINDS.iter().find(|kind| kind.as_bytes() == name);
+            known.copied().unwrap_or(watch::OTHER)
+        }
+        _ => watch::OTHER,
+    }
+}
+
 fn sample_translation(admin: &Admin, snapshot: &Snapshot) {
     let Some(view) = &admin.view else { return };
     for kind in Kind::ALL {
-        let directory = format!("{}/{}/", view.prefix, kind.directory());
+        let directory = format!("{}/{}/", admin.prefix, kind.directory());
         // The directory's placeholder is no object.
         let range = KeyRange::prefix(directory.clone());
         let objects = snapshot.range(&range);
@@ -67,7 +105,7 @@ fn sample_translation(admin: &Admin, snapshot: &Snapshot) {
         gauge!(translation::REPORTED, "fidelity" => label).set(count(reported));
     }
     gauge!(translation::HELD).set(f64::from(u8::from(view.status.borrow().held)));
-    metrics::counter!(translation::ROUNDS).absolute(view.status.borrow().rounds);
+    counter!(translation::ROUNDS).absolute(view.status.borrow().rounds);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers; revisions are below 10^14")]

@@ -113,6 +113,9 @@ impl Push {
             self.pending.push_shared(message.json_chunk(&self.identity).framed().clone());
             parts += 1;
         }
+        if parts > 0 {
+            self.session.sent(self.pending.len());
+        }
         if let Some(keepalive) = &mut self.keepalive {
             if !self.pending.is_empty() {
                 keepalive.reset();

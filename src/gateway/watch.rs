@@ -18,7 +18,7 @@ use crate::rpc::watch::Watching;
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::rope::Rope;
 use crate::serve::takeover::Takeover;
-use crate::watch::Message;
+use crate::watch::{Message, Protocol};
 use crate::wire::Identity;
 
 /// Starts a watch stream. Errors up to the first request are answered with an HTTP status, on which APISIX pauses,
@@ -29,7 +29,7 @@ pub(super) async fn watch(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let takeover = head.extensions.get::<Takeover>().cloned();
     let mut requests = Requests::new(body);
     let first: WatchRequest = requests.next().await?.ok_or_else(|| EtcdError::malformed("no watch request"))?;
-    let mut watching = Watching::new(&call.node, call.credentials, &head.extensions)?;
+    let mut watching = Watching::new(&call.node, Protocol::Gateway, call.credentials, &head.extensions)?;
     watching.apply(first);
     // Nearly every client has said with its first request all that it will say.
     if let Some(takeover) = takeover.filter(|_| call.deadline.is_none() && requests.is_over()) {
@@ -93,6 +93,8 @@ impl Stream for WatchBody {
         }
         self.poll_requests(cx);
         let message: Message = std::task::ready!(self.watching.session.poll_next(cx));
-        Poll::Ready(Some(Frame::data(message.json_chunk(&self.identity).line().into())))
+        let line: Rope = message.json_chunk(&self.identity).line().into();
+        self.watching.session.sent(line.len());
+        Poll::Ready(Some(Frame::data(line)))
     }
 }

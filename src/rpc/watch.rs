@@ -22,7 +22,7 @@ use crate::serve::rope::Rope;
 use crate::serve::streams::{Place, Streams};
 use crate::telemetry::serve as limits;
 use crate::upstream::MIRROR;
-use crate::watch::{Create, Message, Session, WatchId};
+use crate::watch::{Create, Message, Protocol, Session, WatchId};
 use crate::wire::Identity;
 
 /// Messages are packed into one piece up to about this many bytes, so that a stream with many events needs few writes.
@@ -33,7 +33,8 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     if let Err(error) = node.read() {
         return grpc::error(&error);
     }
-    let opened = Watching::new(node, credentials(request.headers(), request.extensions()), request.extensions());
+    let whose = credentials(request.headers(), request.extensions());
+    let opened = Watching::new(node, Protocol::Grpc, whose, request.extensions());
     let mut watching = match opened {
         Ok(watching) => watching,
         Err(error) => return grpc::error(&error),
@@ -73,7 +74,12 @@ pub struct Watching {
 
 impl Watching {
     /// A stream without watchers, unless its connection has too many streams.
-    pub fn new(node: &Node, credentials: Credentials, extensions: &http::Extensions) -> Result<Self, EtcdError> {
+    pub fn new(
+        node: &Node,
+        protocol: Protocol,
+        credentials: Credentials,
+        extensions: &http::Extensions,
+    ) -> Result<Self, EtcdError> {
         let place = match extensions.get::<Streams>() {
             None => None,
             Some(streams) => Some(streams.enter().ok_or_else(|| {
@@ -81,7 +87,9 @@ impl Watching {
                 EtcdError::too_many("watch streams on one connection")
             })?),
         };
-        let (session, auth, most) = (node.hub.session(), node.auth.clone(), node.limits.watchers);
+        let client = credentials.peer.as_ref().map(|peer| peer.address);
+        let session = node.hub.session_of(protocol, client);
+        let (auth, most) = (node.auth.clone(), node.limits.watchers);
         Ok(Self { session, auth, credentials, most, _place: place })
     }
 
@@ -196,6 +204,10 @@ impl Stream for WatchBody {
                 return this.end(&error);
             }
         }
-        if rope.is_empty() { Poll::Pending } else { Poll::Ready(Some(Frame::data(rope))) }
+        if rope.is_empty() {
+            return Poll::Pending;
+        }
+        this.watching.session.sent(rope.len());
+        Poll::Ready(Some(Frame::data(rope)))
     }
 }

@@ -26,7 +26,7 @@ use crate::rpc::watch::Watching;
 use crate::serve::grpc::Messages;
 use crate::store::{Revision, Store};
 use crate::translate::{Options, translate_all};
-use crate::watch::Hub;
+use crate::watch::{Hub, Protocol};
 use crate::wire::Identity;
 
 /// A server without a network, and the runtime that its calls run on.
@@ -143,7 +143,8 @@ pub fn grpc_requests(data: &[u8]) {
     SERVER.with(|cell| {
         let server = cell.get_or_init(server);
         let mut watching =
-            Watching::new(&server.node, Credentials::default(), &http::Extensions::new()).expect("no limit");
+            Watching::new(&server.node, Protocol::Grpc, Credentials::default(), &http::Extensions::new())
+                .expect("no limit");
         while let Ok(Some(message)) = messages.take() {
             let Some((kind, body)) = message.split_first() else { continue };
             server.runtime.block_on(server.call(*kind, body, &mut watching));

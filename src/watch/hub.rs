@@ -1,5 +1,6 @@
 //! The hub: wakes the streams that a commit concerns.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 use super::interest::Interest;
 use super::registry::Registry;
 use super::session::Session;
+use super::stream::Protocol;
 use crate::store::{Revision, Snapshot, Store};
 use crate::telemetry;
+use crate::telemetry::striped::Striped;
 
 /// How often an idle watcher that asked for progress notifications gets one, as etcd's default.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_mins(10);
@@ -33,8 +36,25 @@ pub(super) struct Shared {
 /// Numbers of what is running, on cache lines of their own as every stream touches them.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) streams: CachePadded<AtomicUsize>,
+    /// By protocol.
+    pub(super) streams: [CachePadded<AtomicUsize>; Protocol::ALL.len()],
     pub(super) watchers: CachePadded<AtomicUsize>,
+    /// What was sent: the numbers of [`Sent`], protocol by protocol.
+    pub(super) sent: Striped<{ SENT * Protocol::ALL.len() }>,
+}
+
+/// Numbers in [`Sent`].
+pub(super) const SENT: usize = 3;
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Responses with events, each of which would have to be encoded if streams did not share them.
+    pub deliveries: u64,
+    /// The events in them.
+    pub events: u64,
+    /// Bytes, with the responses that have no events.
+    pub bytes: u64,
 }
 
 impl Hub {
@@ -48,9 +68,14 @@ impl Hub {
         Self(Arc::new(Shared { store, registry: Arc::default(), progress_interval, counts: Counts::default() }))
     }
 
-    /// The state of a new watch stream.
+    /// The state of a new watch stream of this program's own.
     pub fn session(&self) -> Session {
-        Session::new(self.0.clone())
+        self.session_of(Protocol::Program, None)
+    }
+
+    /// The state of a new watch stream, and whose it is.
+    pub fn session_of(&self, protocol: Protocol, client: Option<IpAddr>) -> Session {
+        Session::new(self.0.clone(), protocol, client)
     }
 
     /// The store.
@@ -60,7 +85,19 @@ impl Hub {
 
     /// Number of open watch streams.
     pub fn streams(&self) -> usize {
-        self.0.counts.streams.load(Ordering::Relaxed)
+        Protocol::ALL.into_iter().map(|protocol| self.streams_of(protocol)).sum()
+    }
+
+    /// Number of those of a protocol.
+    pub fn streams_of(&self, protocol: Protocol) -> usize {
+        self.0.counts.streams[protocol as usize].load(Ordering::Relaxed)
+    }
+
+    /// What was sent on the streams of a protocol since the start.
+    pub fn sent(&self, protocol: Protocol) -> Sent {
+        let [deliveries, events, bytes] =
+            [0, 1, 2].map(|place| self.0.counts.sent.sum(protocol as usize * SENT + place));
+        Sent { deliveries, events, bytes }
     }
 
     /// Number of watchers on them.
@@ -71,6 +108,11 @@ impl Hub {
     /// Number of different interests among the watchers.
     pub fn interests(&self) -> usize {
         self.0.registry.len()
+    }
+
+    /// Every interest of a running watcher.
+    pub fn all_interests(&self) -> Vec<Arc<Interest>> {
+        self.0.registry.interests()
     }
 
     /// Number of frames that are kept for watchers that are behind the others of their interest.

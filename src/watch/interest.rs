@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use super::frame::Frame;
+use super::stream::{Cursor, Stream};
 use crate::store::{Event, KeyRange, Revision, Snapshot};
 
 /// Most frames kept for watchers that come a little later. A watcher that is further behind than all of them makes its
 /// own, so this bounds memory and not progress.
 const FRAMES: usize = 16;
+
+/// Watchers that are shown before others get the list.
+const STEP: usize = 4096;
 
 /// Which events, and in which form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,7 +51,7 @@ pub struct Interest {
     /// How many streams there are to wake.
     watchers: AtomicUsize,
     /// A std mutex: held to add, remove or go through the list, never while anything waits.
-    streams: Mutex<Slab<Arc<AtomicWaker>>>,
+    streams: Mutex<Slab<(Arc<Stream>, Arc<Cursor>)>>,
     woken_at: AtomicI64,
 }
 
@@ -118,6 +121,31 @@ impl Interest {
         self.frames.lock().unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 
+    /// Number of watchers.
+    pub fn watchers(&self) -> usize {
+        self.watchers.load(Ordering::Relaxed)
+    }
+
+    /// The revision for which streams were woken last; zero for none.
+    pub fn woken_at(&self) -> Revision {
+        Revision(self.woken_at.load(Ordering::Relaxed))
+    }
+
+    /// Shows every watcher: its stream, and how far it has come. In steps, so that a commit does not wait for long.
+    pub fn for_each_watcher(&self, mut visit: impl FnMut(&Arc<Stream>, &Cursor)) {
+        let mut next = 0;
+        loop {
+            let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            let end = streams.capacity().min(next + STEP);
+            let step = (next..end).filter_map(|slot| streams.get(slot));
+            step.for_each(|(stream, cursor)| visit(stream, cursor));
+            if end == streams.capacity() {
+                return;
+            }
+            next = end;
+        }
+    }
+
     /// Wakes every stream, once per revision.
     pub(super) fn wake(&self, revision: Revision) {
         if self.woken_at.swap(revision.0, Ordering::Relaxed) == revision.0 {
@@ -133,14 +161,14 @@ impl Interest {
     }
 
     fn wake_all(&self) {
-        for (_, waker) in self.streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            waker.wake();
+        for (_, (stream, _)) in self.streams.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            stream.waker.wake();
         }
     }
 
-    pub(super) fn add_stream(&self, waker: Arc<AtomicWaker>) -> usize {
+    pub(super) fn add_stream(&self, stream: Arc<Stream>, cursor: Arc<Cursor>) -> usize {
         self.watchers.fetch_add(1, Ordering::Relaxed);
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert(waker)
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner).insert((stream, cursor))
     }
 
     /// Removes the stream that `add_stream` gave this slot.

@@ -81,6 +81,15 @@ struct Head {
 }
 
 impl Message {
+    /// Number of events in it.
+    pub fn events(&self) -> usize {
+        match self {
+            Self::Events { part: Some(part), .. } => part.events.len(),
+            Self::Events { frame, part: None, .. } => frame.events().len(),
+            Self::Created { .. } | Self::Refused { .. } | Self::Canceled { .. } | Self::Progress { .. } => 0,
+        }
+    }
+
     /// Appends the protobuf `WatchResponse` apart from its events, which are returned to be sent right after.
     ///
     /// Protobuf fields may come in any order and repeated ones concatenate, so head and events make one message.

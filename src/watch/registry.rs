@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use futures_util::task::AtomicWaker;
 
 use super::interest::{Interest, Scope};
 use super::intervals::Intervals;
+use super::stream::{Cursor, Stream};
+use crate::store::Revision;
 
 /// Interests that share a key, a prefix or an interval.
 type Group = Vec<Arc<Interest>>;
@@ -35,12 +36,19 @@ pub(super) struct Registry {
 pub(super) struct Registration {
     registry: Arc<Registry>,
     interest: Arc<Interest>,
+    /// How far the watcher has come.
+    pub(super) cursor: Arc<Cursor>,
     slot: usize,
 }
 
 impl Registration {
     pub(super) fn interest(&self) -> &Arc<Interest> {
         &self.interest
+    }
+
+    /// The next revision that the watcher has not looked at yet.
+    pub(super) fn next(&self) -> Revision {
+        self.cursor.next()
     }
 }
 
@@ -59,8 +67,8 @@ impl Drop for Registration {
 }
 
 impl Registry {
-    /// Registers a stream for what it wants to see.
-    pub(super) fn register(self: &Arc<Self>, scope: Scope, waker: Arc<AtomicWaker>) -> Registration {
+    /// Registers a stream's watcher for what it wants to see, from `cursor` on.
+    pub(super) fn register(self: &Arc<Self>, scope: Scope, stream: Arc<Stream>, cursor: Cursor) -> Registration {
         let entry = self.interests.entry(scope.clone()).or_insert_with(|| {
             let interest = Arc::new(Interest::new(scope));
             self.announce(&interest);
@@ -68,14 +76,20 @@ impl Registry {
         });
         let interest = entry.clone();
         // Before the entry's lock is given back, so that nobody finds the interest idle.
-        let slot = interest.add_stream(waker);
+        let cursor = Arc::new(cursor);
+        let slot = interest.add_stream(stream, cursor.clone());
         drop(entry);
-        Registration { registry: self.clone(), interest, slot }
+        Registration { registry: self.clone(), interest, cursor, slot }
     }
 
     /// Number of different interests.
     pub(super) fn len(&self) -> usize {
         self.interests.len()
+    }
+
+    /// Every interest.
+    pub(super) fn interests(&self) -> Vec<Arc<Interest>> {
+        self.interests.iter().map(|entry| entry.value().clone()).collect()
     }
 
     /// Calls `visit` with every interest.
@@ -150,6 +164,7 @@ fn leave(groups: &DashMap<Bytes, Group>, key: &Bytes, interest: &Arc<Interest>) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::Protocol;
     use super::*;
     use crate::store::KeyRange;
 
@@ -172,7 +187,10 @@ mod tests {
         let mut places: Vec<_> = scopes
             .iter()
             .flat_map(|scope| [scope, scope])
-            .map(|scope| registry.register(scope.clone(), Arc::new(AtomicWaker::new())))
+            .map(|scope| {
+                let stream = Arc::new(Stream::new(Protocol::Program, None));
+                registry.register(scope.clone(), stream, Cursor::new(Revision(2), Revision(1)))
+            })
             .collect();
         assert_eq!(registry.len(), 4, "watchers with the same interest share it");
         assert_eq!(hits(&registry, "/a/b"), scopes);

@@ -3,18 +3,19 @@
 //! Does no I/O: the edge feeds requests in and polls messages out when the connection has room.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::hub::Shared;
+use super::hub::{SENT, Shared};
 use super::interest::Scope;
 use super::message::{Cancel, Message};
 use super::registry::Registration;
+use super::stream::{Cursor, Protocol, Stream};
 use crate::store::{KeyRange, Revision, Snapshot};
 
 /// Number of a watcher on its stream.
@@ -67,7 +68,7 @@ const NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compa
 #[derive(Debug)]
 pub struct Session {
     hub: Arc<Shared>,
-    waker: Arc<AtomicWaker>,
+    stream: Arc<Stream>,
     /// By ascending id. Most streams have one.
     watchers: Vec<(WatchId, Watcher)>,
     /// The id at which the search for a free one starts.
@@ -80,6 +81,8 @@ pub struct Session {
     exact: bool,
     /// Progress requests that wait for all watchers to have caught up.
     progress_requests: usize,
+    /// Responses with events that were polled and the edge has not told of, and their events.
+    unsent: [u32; 2],
     notify: Option<Box<Interval>>,
 }
 
@@ -87,8 +90,6 @@ pub struct Session {
 enum Watcher {
     Running {
         place: Registration,
-        /// The next revision that was not looked at yet.
-        cursor: Revision,
         /// The watcher asked for what a Compact request had given up.
         below_floor: bool,
         /// The revision that was asked for, until it is known whether it can be served from there.
@@ -104,17 +105,18 @@ enum Watcher {
 }
 
 impl Session {
-    pub(super) fn new(hub: Arc<Shared>) -> Self {
-        hub.counts.streams.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(hub: Arc<Shared>, protocol: Protocol, client: Option<IpAddr>) -> Self {
+        hub.counts.streams[protocol as usize].fetch_add(1, Ordering::Relaxed);
         Self {
             hub,
-            waker: Arc::default(),
+            stream: Arc::new(Stream::new(protocol, client)),
             watchers: Vec::new(),
             next_id: 0,
             turn: WatchId(i64::MIN),
             answers: VecDeque::new(),
             exact: false,
             progress_requests: 0,
+            unsent: [0; 2],
             notify: None,
         }
     }
@@ -149,7 +151,7 @@ impl Session {
             metrics::counter!(crate::telemetry::watch::CATCH_UPS).increment(1);
         }
         self.answers.push_back(Message::Created { id, revision });
-        let place = self.hub.registry.register(scope, self.waker.clone());
+        let place = self.hub.registry.register(scope, self.stream.clone(), Cursor::new(cursor, revision));
         if create.progress_notify && self.notify.is_none() {
             let mut interval = tokio::time::interval(self.hub.progress_interval);
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,8 +163,7 @@ impl Session {
         let below_floor = create.start_revision != 0 && cursor < snapshot.compacted();
         let spoke = Instant::now();
         let (unproved, history) = (create.start_revision != 0, snapshot.history());
-        let watcher =
-            Watcher::Running { place, cursor, below_floor, unproved, history, progress_notify, fragment, spoke };
+        let watcher = Watcher::Running { place, below_floor, unproved, history, progress_notify, fragment, spoke };
         let position = self.position(id).unwrap_or_else(|position| position);
         // Not more than is needed, which a list takes that is grown by pushing.
         if self.watchers.is_empty() {
@@ -198,7 +199,7 @@ impl Session {
     /// Asks for a notification once every watcher of the stream has caught up.
     pub fn request_progress(&mut self) {
         self.progress_requests += 1;
-        self.waker.wake();
+        self.stream.waker.wake();
     }
 
     /// Whether there are answers to requests that were not polled yet. The edge then reads no further request, so
@@ -207,13 +208,28 @@ impl Session {
         !self.answers.is_empty()
     }
 
+    /// Notes that what was polled since the last time was sent, and in how many bytes.
+    pub fn sent(&mut self, bytes: usize) {
+        let [deliveries, events] = std::mem::take(&mut self.unsent).map(u64::from);
+        self.hub.counts.sent.add(self.stream.protocol as usize * SENT, [deliveries, events, bytes as u64]);
+    }
+
     /// The next message, if there is one. Never ends; `cx` is woken when there may be more.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
+        let polled = self.poll_message(cx);
+        if let Poll::Ready(message @ Message::Events { .. }) = &polled {
+            self.unsent[0] += 1;
+            self.unsent[1] += u32::try_from(message.events()).unwrap_or(u32::MAX);
+        }
+        polled
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
         if let Some(answer) = self.answers.pop_front() {
             return Poll::Ready(answer);
         }
         // Before looking at the store: a commit after the look finds the waker.
-        self.waker.register(cx.waker());
+        self.stream.waker.register(cx.waker());
         let snapshot = self.hub.store.snapshot();
         if let Some(message) = self.next_events(&snapshot) {
             return Poll::Ready(self.in_fragments(message));
@@ -264,8 +280,8 @@ impl Session {
             let now = Instant::now();
             let revision = snapshot.revision();
             for (id, watcher) in &mut self.watchers {
-                if let Watcher::Running { cursor, progress_notify: true, spoke, .. } = watcher
-                    && *cursor <= revision.next()
+                if let Watcher::Running { place, progress_notify: true, spoke, .. } = watcher
+                    && place.next() <= revision.next()
                     && now.duration_since(*spoke) >= self.hub.progress_interval
                 {
                     *spoke = now;
@@ -295,7 +311,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.hub.counts.streams.fetch_sub(1, Ordering::Relaxed);
+        self.hub.counts.streams[self.stream.protocol as usize].fetch_sub(1, Ordering::Relaxed);
         let running = self.watchers.iter().filter(|(_, watcher)| matches!(watcher, Watcher::Running { .. })).count();
         self.hub.counts.watchers.fetch_sub(running, Ordering::Relaxed);
     }
@@ -305,12 +321,13 @@ impl Watcher {
     /// Moves the cursor to the next event and returns it with what comes along; none if there is no event up to the
     /// snapshot's revision, and the cursor is behind it then.
     fn advance(&mut self, id: WatchId, snapshot: &Snapshot, exact: bool) -> Option<Message> {
-        let Self::Running { place, cursor, below_floor, unproved, history, spoke, .. } = self else { return None };
+        let Self::Running { place, below_floor, unproved, history, spoke, .. } = self else { return None };
+        let mut cursor = place.next();
         // A watcher that waits for a revision to come is asked again when it has come.
-        let waits = *cursor > snapshot.revision();
+        let waits = cursor > snapshot.revision();
         let lost = *history != snapshot.history()
-            || (*unproved && snapshot.is_unknown_start(*cursor))
-            || (exact && snapshot.commits_from(*cursor).any(|commit| commit.is_repair()));
+            || (*unproved && snapshot.is_unknown_start(cursor))
+            || (exact && snapshot.commits_from(cursor).any(|commit| commit.is_repair()));
         if lost {
             let replaced = exact && *history != snapshot.history();
             *self = Self::Ended;
@@ -319,19 +336,21 @@ impl Watcher {
             return Some(Message::Canceled { id, cancel });
         }
         *unproved &= waits;
-        while *cursor <= snapshot.revision() {
+        while cursor <= snapshot.revision() {
             let interest = place.interest();
-            if *cursor < snapshot.log_start() {
-                if *below_floor || !snapshot.has_history(&interest.scope().range, *cursor) {
+            if cursor < snapshot.log_start() {
+                if *below_floor || !snapshot.has_history(&interest.scope().range, cursor) {
                     let cancel = Cancel::Compacted(snapshot.floor());
                     *self = Self::Ended;
                     return Some(Message::Canceled { id, cancel });
                 }
-                *cursor = snapshot.log_start();
+                cursor = snapshot.log_start();
+                place.cursor.advance(cursor);
                 continue;
             }
-            let frame = interest.frame(snapshot, *cursor);
-            *cursor = frame.through().next();
+            let frame = interest.frame(snapshot, cursor);
+            cursor = frame.through().next();
+            place.cursor.advance(cursor);
             if !frame.events().is_empty() {
                 *spoke = Instant::now();
                 return Some(Message::Events { id, frame, part: None });

@@ -143,6 +143,18 @@ impl Confcast {
         range.pairs.into_iter().filter_map(|(key, value)| Some((key, serde_json::from_slice(&value).ok()?))).collect()
     }
 
+    /// A metric: all its series in sum, or the one that is written like this.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = http::get(self.admin, "/metrics").text();
+        let values: Vec<f64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{'])))
+            .map(|rest| rest.rsplit_once(' ').expect("a value").1.parse().expect("a number"))
+            .collect();
+        assert!(!values.is_empty(), "no {name}");
+        values.iter().sum()
+    }
+
     /// The current revision.
     pub fn revision(&self) -> i64 {
         http::range(self.address, "/none", "").revision
