@@ -44,6 +44,10 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             "metadata_match": {"filter_metadata": {"envoy.lb": {"version": "v1"}}},
         }})
     };
+    let mirrored = |mirror: &str| {
+        let policies = json!([{"cluster": mirror}]);
+        json!({"match": {"prefix": "/m"}, "route": {"cluster": "b", "request_mirror_policies": policies}})
+    };
     let weighted = json!({"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": [
         {"name": "a", "weight": 1}, {"name": "b", "weight": 3}]}}});
     let unknown = json!({"match": {"prefix": "/x"}, "route": {"cluster_header": "x-cluster"}});
@@ -130,7 +134,10 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             mesh::routes("one", &json!([special("a"), route("c"), unknown])),
             mesh::routes("one", &json!([special("c"), special("a")])),
         ],
-        vec![mesh::routes("two", &json!([route("b")])), mesh::routes("two", &json!([special("b"), route("gone")]))],
+        vec![
+            mesh::routes("two", &json!([route("b"), mirrored("a")])),
+            mesh::routes("two", &json!([special("b"), route("gone"), mirrored("c")])),
+        ],
         vec![
             listener("first", 80, "one", json!({})),
             listener("first", 80, "two", json!({"merge_slashes": true, "normalize_path": true})),

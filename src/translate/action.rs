@@ -2,6 +2,7 @@
 
 mod direct;
 mod hash;
+pub(super) mod mirror;
 mod retry;
 pub(super) mod rewrite;
 pub(super) mod split;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use envoy_types::pb::envoy::config::core::v3::Metadata;
 use envoy_types::pb::envoy::config::route::v3::route::Action as EnvoyAction;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
-use envoy_types::pb::envoy::config::route::v3::{Route, RouteAction, VirtualHost};
+use envoy_types::pb::envoy::config::route::v3::{Route, RouteAction, RouteConfiguration, VirtualHost};
 use envoy_types::pb::google::protobuf::Duration;
 use envoy_types::pb::google::protobuf::value::Kind;
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ pub(super) struct Action {
     pub(super) plugins: BTreeMap<&'static str, Value>,
     pub(super) timeout: Option<Timeout>,
     pub(super) websocket: Option<bool>,
+    /// Where copies of the requests go.
+    pub(super) mirror: Option<mirror::Mirror>,
 }
 
 impl Action {
@@ -48,9 +51,15 @@ impl Action {
 type Refusal = (&'static str, String);
 
 /// Reads the action of a route whose paths match `matched`. What APISIX cannot do is answered 503, and noted.
-pub(super) fn take(route: &Route, host: &VirtualHost, matched: &str, notes: &mut Notes) -> Action {
+pub(super) fn take(
+    route: &Route,
+    host: &VirtualHost,
+    configuration: &RouteConfiguration,
+    matched: &str,
+    notes: &mut Notes,
+) -> Action {
     let taken = match &route.action {
-        Some(EnvoyAction::Route(action)) => forward(action, host, matched, notes),
+        Some(EnvoyAction::Route(action)) => forward(action, host, configuration, matched, notes),
         Some(EnvoyAction::Redirect(action)) => redirect::plugin(action, matched)
             .map(|plugin| Action { plugins: BTreeMap::from([("redirect", plugin)]), ..Action::default() })
             .map_err(|reason| ("redirect", reason)),
@@ -64,7 +73,13 @@ pub(super) fn take(route: &Route, host: &VirtualHost, matched: &str, notes: &mut
     })
 }
 
-fn forward(action: &RouteAction, host: &VirtualHost, matched: &str, notes: &mut Notes) -> Result<Action, Refusal> {
+fn forward(
+    action: &RouteAction,
+    host: &VirtualHost,
+    configuration: &RouteConfiguration,
+    matched: &str,
+    notes: &mut Notes,
+) -> Result<Action, Refusal> {
     let mut difference = Difference::default();
     let mut rewrite = rewrite::path(action, matched, notes)?;
     difference.host = rewrite::host(action.host_rewrite_specifier.as_ref(), &mut rewrite, notes);
@@ -86,7 +101,10 @@ fn forward(action: &RouteAction, host: &VirtualHost, matched: &str, notes: &mut 
         if rewrite.is_empty() { BTreeMap::new() } else { BTreeMap::from([("proxy-rewrite", Value::Object(rewrite))]) };
     let websocket = action.upgrade_configs.iter().find(|config| config.upgrade_type.eq_ignore_ascii_case("websocket"));
     let websocket = websocket.map(|config| config.enabled.is_none_or(|enabled| enabled.value));
-    Ok(Action { targets, plugins, timeout, websocket })
+    let levels =
+        [&action.request_mirror_policies, &host.request_mirror_policies, &configuration.request_mirror_policies];
+    let mirror = levels.into_iter().find(|level| !level.is_empty()).and_then(|level| mirror::take(level, notes));
+    Ok(Action { targets, plugins, timeout, websocket, mirror })
 }
 
 /// The metadata that endpoints must have.
@@ -113,7 +131,6 @@ fn note_unsupported(action: &RouteAction, notes: &mut Notes) {
     };
     let duration = action.max_stream_duration.as_ref();
     let duration = duration.is_some_and(|limit| limit.max_stream_duration.is_some());
-    note("request_mirror_policies", !action.request_mirror_policies.is_empty(), "not translated yet");
     note("hedge_policy", action.hedge_policy.is_some(), "APISIX asks one backend at a time");
     note("internal_redirect_policy", action.internal_redirect_policy.is_some(), "APISIX passes redirects on");
     note("max_stream_duration", duration, "APISIX has no time for a whole stream");

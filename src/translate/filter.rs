@@ -5,6 +5,7 @@ pub(super) mod bound;
 pub(super) mod cors;
 pub(super) mod csrf;
 pub(super) mod fault;
+pub(super) mod health_check;
 pub(super) mod limits;
 pub(super) mod rbac;
 

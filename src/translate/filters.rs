@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPoli
 use envoy_types::pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
 use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthzPerRoute, ext_authz_per_route};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtAuthentication, PerRouteConfig, per_route_config,
 };
@@ -17,7 +18,7 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::Loca
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filter::{Effect, api_key, cors, csrf, fault, limits, rbac};
+use super::filter::{Effect, api_key, cors, csrf, fault, health_check, limits, rbac};
 use super::report::Notes;
 use crate::envoy::any;
 
@@ -133,6 +134,9 @@ fn security(config: &Any, port: Option<u32>, notes: &mut Notes) -> Option<Filter
 fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
     if let Some(filter) = any::unpack::<HttpFault>(config) {
         return Some(does(fault::take(&filter, notes)));
+    }
+    if let Some(filter) = any::unpack::<HealthCheck>(config) {
+        return Some(does(health_check::take(&filter, notes)));
     }
     if any::unpack::<Cors>(config).is_some() {
         // The policies are those of routes and virtual hosts.

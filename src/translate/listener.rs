@@ -2,6 +2,7 @@
 
 mod chain;
 mod downstream;
+mod settings;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -129,6 +130,7 @@ impl Listener {
         guards: &BTreeMap<String, Filter>,
         notes: &mut Notes,
     ) {
+        settings::remark(&manager, notes);
         let guards = guards.iter().map(|(name, filter)| (format!("network filter {name}"), filter.clone()));
         let filters = guards.chain(filters(&manager, self.port, notes)).collect();
         let normalisation = Normalisation {

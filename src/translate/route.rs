@@ -127,7 +127,7 @@ pub(super) fn take(
     }
     let split = weighted(route).and_then(action::split::common);
     let action = if refusals.is_empty() {
-        let mut action = action::take(route, host, &path.matched, notes);
+        let mut action = action::take(route, host, configuration, &path.matched, notes);
         if let Some(weighted) = weighted(route).filter(|_| split.is_none()) {
             different_entries(weighted, &mut action, notes);
         }

@@ -73,15 +73,26 @@ impl Routes {
         routes.flat_map(|route| route.action.targets.iter().map(|(target, _)| target.clone())).collect()
     }
 
-    /// The routes of APISIX for all places, and what to say of them. `wider` tells that there may be routes of others
+    /// The clusters that get copies of requests.
+    pub(super) fn mirrors(&self) -> BTreeSet<String> {
+        let routes = self.hosts.iter().flat_map(|host| &host.routes);
+        routes.filter_map(|route| route.action.mirror.as_ref()).map(|mirror| mirror.cluster.clone()).collect()
+    }
+
+    /// The routes of APISIX for all places, and what to say of them. `mirrors` are the addresses for copies. `wider` tells that there may be routes of others
     /// that take what this configuration leaves, which Envoy would not let them have.
-    pub(super) fn assemble(&self, places: &[Place], wider: bool) -> (Vec<ApisixRoute>, Notes) {
+    pub(super) fn assemble(
+        &self,
+        places: &[Place],
+        mirrors: &BTreeMap<String, String>,
+        wider: bool,
+    ) -> (Vec<ApisixRoute>, Notes) {
         let mut notes = self.notes.clone();
         let mut out = Vec::new();
         for place in places {
             let same = |other: &&Place| other.context.conditions == place.context.conditions;
             let alone = places.iter().filter(same).count() > 1;
-            let assembly = Assembly { routes: self, place, wider, alone };
+            let assembly = Assembly { routes: self, place, mirrors, wider, alone };
             assembly.run(&mut out, &mut notes);
         }
         (out, notes)
@@ -108,6 +119,7 @@ impl<'a> Candidate<'a> {
 struct Assembly<'a> {
     routes: &'a Routes,
     place: &'a Place,
+    mirrors: &'a BTreeMap<String, String>,
     wider: bool,
     /// Whether only the ports tell this place from another one.
     alone: bool,
@@ -230,6 +242,11 @@ impl Assembly<'_> {
         {
             // Envoy has taken the port away before it redirects.
             *to = to.replace("$http_host", "$host");
+        }
+        if let Some(mirror) = &action.mirror
+            && let Some(address) = self.mirrors.get(&mirror.cluster)
+        {
+            plugins.insert("proxy-mirror", json!({"host": address, "sample_ratio": mirror.share}));
         }
         let (upstream_id, split) = upstreams(&action.targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod listeners;
+mod mirrors;
 
 use serde_json::{Value, json};
 

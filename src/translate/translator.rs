@@ -1,6 +1,7 @@
 //! The state of a translation, and how a change makes its way through it.
 
 mod listeners;
+mod mirrors;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub struct Translator {
     users: BTreeMap<(ResourceType, String), BTreeSet<String>>,
     /// Clusters as routes use them, with the number of sources that do, by the name of the cluster.
     targets: BTreeMap<String, BTreeMap<Target, usize>>,
+    /// Clusters that get copies of requests, by name.
+    mirrors: BTreeMap<String, mirrors::Mirrored>,
     dirty_clusters: BTreeSet<String>,
     dirty_routes: BTreeSet<String>,
     /// Whether where routes are served may have changed.
@@ -204,6 +207,7 @@ impl Translator {
         if std::mem::take(&mut self.dirty_places) {
             self.place();
         }
+        self.touch_mirrors();
         for name in std::mem::take(&mut self.dirty_routes) {
             self.make_routes(&name, &mut before);
         }
@@ -281,8 +285,9 @@ impl Translator {
         let source = Source::Routes(name.to_owned());
         let mut made = Made::default();
         let mut objects = Vec::new();
+        let mirrors = self.mirror(name, &mut made.entries);
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
-            let (assembled, notes) = routes.assemble(places, self.places.len() > 1);
+            let (assembled, notes) = routes.assemble(places, &mirrors, self.places.len() > 1);
             made.entries.extend_from_slice(notes.entries());
             made.targets = routes.targets();
             for route in assembled {

@@ -91,6 +91,10 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
             config.needs("key", Value::is_string)?;
             config.may("rejected_code", integer(200, 599))
         }
+        "proxy-mirror" => {
+            config.needs("host", |host| host.as_str().is_some_and(is_mirror))?;
+            config.may("sample_ratio", |share| share.as_f64().is_some_and(|share| (0.000_01..=1.0).contains(&share)))
+        }
         "client-control" => config.needs("max_body_size", integer(0, HIGHEST)),
         "gzip" | "brotli" => {
             config.needs("types", texts)?;
@@ -103,6 +107,13 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
 fn is_rewritten_host(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
     check_host(name).is_ok() && !name.contains(['_', '*'])
+}
+
+/// Whether all versions of APISIX mirror to it.
+fn is_mirror(url: &str) -> bool {
+    let host = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(name, _)| name);
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-')
 }
 
 /// Whether there is a variable other than a capture.
@@ -211,6 +222,7 @@ mod tests {
             ("response-rewrite", json!({"headers": {"add": ["x: v"]}})),
             ("traffic-split", json!({"rules": [{"weighted_upstreams": [{"upstream_id": "a", "weight": 1}]}]})),
             ("limit-count", json!({"count": 1, "time_window": 60, "rejected_code": 429})),
+            ("proxy-mirror", json!({"host": "https://a.test:8443", "sample_ratio": 0.5})),
             ("gzip", json!({"types": ["text/html"], "min_length": 30})),
         ] {
             assert_eq!(check(name, config.clone()), Ok(()), "{name}: {config}");
@@ -239,6 +251,9 @@ mod tests {
             ("limit-count", json!({"count": 0, "time_window": 60})),
             ("limit-req", json!({"rate": 0, "burst": 1, "key": "route_id"})),
             ("mocking", json!({"response_status": 200})),
+            ("proxy-mirror", json!({"host": "grpc://a.test:8443"})),
+            ("proxy-mirror", json!({"host": "http://[::1]:80"})),
+            ("proxy-mirror", json!({"host": "http://a.test", "sample_ratio": 0})),
         ] {
             assert!(check(name, config.clone()).is_err(), "{name}: {config}");
         }

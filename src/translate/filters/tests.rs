@@ -176,3 +176,36 @@ fn what_protects_without_an_equal_is_closed_and_what_is_off_is_open() {
     let off = typed("ext_authz.v3.ExtAuthzPerRoute", json!({"disabled": true}));
     assert_eq!(ways(authz, Some(off)), [(Value::Null, Value::Null)]);
 }
+
+#[test]
+fn requests_for_the_gateways_health_are_answered_by_it() {
+    let matcher = || json!([{"name": ":path", "string_match": {"exact": "/healthz"}}]);
+    let asked = json!([["real_request_uri", "==", "/healthz"]]);
+    let own = typed("health_check.v3.HealthCheck", json!({"pass_through_mode": false, "headers": matcher()}));
+    assert_eq!(ways(own, None), [(asked, json!(200)), (Value::Null, Value::Null)]);
+    let shares = json!({"pass_through_mode": false, "headers": matcher(),
+        "cluster_min_healthy_percentages": {"c": {"value": 50.0}}});
+    let (_, report) = behind(&typed("health_check.v3.HealthCheck", shares), None, &json!({}));
+    assert!(report.entries.iter().any(|entry| entry.field.contains("min_healthy")), "{report:?}");
+    let passed = typed("health_check.v3.HealthCheck", json!({"pass_through_mode": true, "headers": matcher()}));
+    assert_eq!(ways(passed, None), [(Value::Null, Value::Null)], "the backend is asked");
+}
+
+#[test]
+fn what_is_set_up_where_apisix_runs_is_remarked() {
+    let log = json!([{"name": "l", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"}}]);
+    let provider = json!({"provider": {"name": "envoy.tracers.zipkin"}});
+    for (field, value) in [
+        ("access_log", log),
+        ("tracing", provider),
+        ("xff_num_trusted_hops", json!(2)),
+        ("local_reply_config", json!({"body_format": {"text_format_source": {"inline_string": "no"}}})),
+        ("max_request_headers_kb", json!(96)),
+    ] {
+        let (_, report) = behind(&typed("cors.v3.Cors", json!({})), None, &json!({field: value}));
+        assert!(report.entries.iter().any(|entry| entry.field == field), "{field}: {report:?}");
+        let (_, report) = behind(&typed("cors.v3.Cors", json!({})), None, &json!({}));
+        assert!(report.entries.iter().all(|entry| entry.field != field), "{field}: {report:?}");
+    }
+}

@@ -59,13 +59,13 @@ impl Translator {
         self.replace(Source::Cluster(name.to_owned()), made, objects, before);
     }
 
-    fn endpoints_of(&self, cluster: &Cluster) -> Option<&Endpoints> {
+    pub(super) fn endpoints_of(&self, cluster: &Cluster) -> Option<&Endpoints> {
         cluster.eds_name().and_then(|name| self.endpoints.get(name))
     }
 
     /// The nodes of a cluster with the metadata of a subset; those of its parts, if it is put together of others, with
     /// each part below the one before it.
-    fn nodes(&self, name: &str, subset: &Labels, notes: &mut Notes) -> Vec<Node> {
+    pub(super) fn nodes(&self, name: &str, subset: &Labels, notes: &mut Notes) -> Vec<Node> {
         let mut parts = Vec::new();
         self.collect_parts(name, &mut BTreeSet::new(), &mut parts, notes);
         let mut nodes: BTreeMap<(i32, String, u16), u32> = BTreeMap::new();
