@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -180,6 +181,41 @@ fn links_lead_somewhere() {
         }
     }
     assert!(seen > 40, "{seen}");
+}
+
+/// Names of the test functions below a folder.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("text");
+            let tests = text.split("#[test]").skip(1).chain(text.split("#[tokio::test").skip(1));
+            let name = |text: &str| text.split_once("fn ")?.1.split_once('(').map(|(name, _)| name.to_owned());
+            found.extend(tests.filter_map(name));
+        }
+    }
+}
+
+#[test]
+fn every_lesson_has_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = BTreeSet::new();
+    ["src", "tests", "loadtest"].iter().for_each(|folder| tests_below(&root.join(folder), &mut tests));
+    let text = fs::read_to_string(root.join("docs/lessons.md")).expect("text");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let mut seen = 0;
+    for row in rows.filter(|row| !row.ends_with("| test |")) {
+        let cell = row.trim_end_matches(" |").rsplit("| ").next().expect("a cell");
+        let named: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for name in named {
+            assert!(tests.contains(name), "there is no test {name}: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "{seen}");
 }
 
 /// The name that a heading has in a link.

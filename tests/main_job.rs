@@ -134,6 +134,40 @@ async fn files_are_followed_and_broken_ones_are_not_served() {
     assert_eq!(watch.keys().len(), 2);
 }
 
+/// Endpoints in a file of their own, whichever of both files comes first, are followed as they change and go.
+#[test]
+fn endpoints_in_a_file_of_their_own_are_followed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("endpoints.yaml");
+    let write = |ports: &[u16]| {
+        let endpoint = |port: &u16| json!({"endpoint": {"address": {"socket_address": {"address": "10.0.0.1", "port_value": port}}}});
+        let list: Vec<_> = ports.iter().map(endpoint).collect();
+        let kind = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment";
+        let text = json!([{"@type": kind, "cluster_name": "a", "endpoints": [{"lb_endpoints": list}]}]).to_string();
+        fs::write(dir.path().join("new"), text).expect("written");
+        fs::rename(dir.path().join("new"), &file).expect("renamed");
+    };
+    write(&[1]);
+    let confcast = Confcast::serve(&["--xds-file", dir.path().to_str().expect("text")]).ready();
+    assert_eq!(confcast.objects().len(), 0, "endpoints of a cluster that has not come");
+    let mut watch = Watch::open(confcast.address, "/apisix/", "/apisix0", confcast.revision() + 1);
+    let mut ports = || -> Vec<u64> {
+        assert_eq!(watch.keys().len(), 1);
+        let (_, upstream) = confcast.objects().into_iter().next().expect("an upstream");
+        let nodes = upstream["nodes"].as_array().expect("a list");
+        nodes.iter().map(|node| node["port"].as_u64().expect("a number")).collect()
+    };
+    let cluster = "- \"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n  name: a\n  type: EDS\n";
+    fs::write(dir.path().join("clusters.yaml"), cluster).expect("written");
+    assert_eq!(ports(), [1]);
+    write(&[1, 2]);
+    assert_eq!(ports(), [1, 2]);
+    write(&[3]);
+    assert_eq!(ports(), [3]);
+    fs::remove_file(&file).expect("removed");
+    assert_eq!(ports(), [0; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn etcdctl_reads_and_watches() {
     let Some(etcdctl) = program("CONFCAST_ETCDCTL", "etcdctl") else { return };

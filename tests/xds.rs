@@ -13,6 +13,7 @@ use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
 use confcast::xds::config::{Node, Protocol, Tls, TokenScheme, XdsConfig};
 use confcast::xds::{Sync, Update, driver};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -98,7 +99,7 @@ impl Client {
 }
 
 /// Every kind of control plane, and the protocol to speak with it.
-const KINDS: [(&str, Habits, Protocol); 9] = [
+const KINDS: [(&str, Habits, Protocol); 10] = [
     ("plain, delta", Habits::NONE, Protocol::Delta),
     ("plain, state of the world", Habits::NONE, Protocol::Sotw),
     ("like Istio, delta", Habits::ISTIO, Protocol::Delta),
@@ -107,6 +108,7 @@ const KINDS: [(&str, Habits, Protocol); 9] = [
     ("like go-control-plane, state of the world", Habits::GO_CONTROL_PLANE, Protocol::Sotw),
     ("like Consul", Habits::CONSUL, Protocol::Auto),
     ("state of the world only", Habits { sotw_only: true, ..Habits::NONE }, Protocol::Auto),
+    ("state of the world, changes only", Habits { changes_only: true, ..Habits::NONE }, Protocol::Sotw),
     ("one response in flight", Habits { one_in_flight: true, ..Habits::NONE }, Protocol::Sotw),
 ];
 
@@ -156,6 +158,7 @@ async fn ends_with_what_every_kind_of_server_holds() {
         let seen = server.seen();
         assert!(seen.nacks.is_empty(), "{kind}: {:?}", seen.nacks);
         assert_eq!(seen.mixed_answers, 0, "{kind}: subscriptions go in requests of their own");
+        assert_eq!(seen.foreign_versions, 0, "{kind}: each type has versions of its own");
         assert!(seen.streams >= 3);
     }
 }
@@ -184,6 +187,21 @@ async fn a_bad_resource_is_refused_alone_and_the_last_good_one_stays() {
         more.remove(3);
         server.set(more.clone());
         client.holds(&more).await;
+        assert_eq!(server.seen().foreign_versions, 0, "what is refused leaves the version of its type");
+    }
+}
+
+/// Endpoints are asked for by the name that their cluster has for them, and nobody's are not.
+#[tokio::test]
+async fn endpoints_are_asked_for_by_the_name_of_their_service() {
+    for protocol in [Protocol::Delta, Protocol::Sotw] {
+        let server = AdsServer::start(Habits::NONE).await;
+        let service = "outbound|80||a.b.svc.cluster.local";
+        let eds = json!({"service_name": service, "eds_config": {"ads": {}}});
+        let cluster = json!({"name": "a", "type": "EDS", "eds_cluster_config": eds});
+        let wanted = [mesh::resource(ResourceType::Cluster, cluster), mesh::endpoints(service, &[1])];
+        server.set(wanted.iter().cloned().chain(["a", "stranger"].map(|name| mesh::endpoints(name, &[2]))));
+        Client::start(vec![server.url()], protocol).holds(&wanted).await;
     }
 }
 

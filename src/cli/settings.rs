@@ -288,6 +288,10 @@ mod tests {
                 assert!(error.contains(part), "{error} should say {part}");
             }
         }
+        for address in ["127.0.0.1", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:http", "2379", ""] {
+            let error = error(|args| args.listen = Some(address.into()));
+            assert!(error.contains(&format!("--listen {address}")) && error.contains("HOST:PORT"), "{error}");
+        }
     }
 
     #[test]

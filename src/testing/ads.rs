@@ -46,6 +46,8 @@ pub struct Habits {
     pub empty_endpoints: bool,
     /// In state of the world, answers for endpoints and routes only when all of them are asked for.
     pub waits_for_all: bool,
+    /// In state of the world, sends of endpoints and routes only those that changed, as the protocol allows.
+    pub changes_only: bool,
     /// Sends nothing of any type until the last response is answered.
     pub one_in_flight: bool,
 }
@@ -65,6 +67,7 @@ impl Habits {
         drops_stale: false,
         empty_endpoints: false,
         waits_for_all: false,
+        changes_only: false,
         one_in_flight: false,
     };
 }
@@ -115,6 +118,10 @@ pub struct Seen {
     pub tokens: Vec<String>,
     /// Answers that also change a subscription, which some control planes lose.
     pub mixed_answers: usize,
+    /// Requests with a version that was never sent for their type.
+    pub foreign_versions: usize,
+    /// Versions that were sent, in the state of the world.
+    versions: BTreeSet<(ResourceType, String)>,
 }
 
 impl AdsServer {

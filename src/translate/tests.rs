@@ -200,6 +200,26 @@ fn what_cannot_be_matched_is_never_widened() {
 }
 
 #[test]
+fn what_cannot_be_expressed_leaves_its_neighbours_alone() {
+    let routes = json!([
+        {"match": {"path": "/before"}, "route": {"cluster": "before"}},
+        {"match": {"path": "/no"}, "route": {"cluster_header": "x"}},
+        {"match": {"path": "/no", "grpc": {}}, "filter_action": {}},
+        {"match": {"path": "/after"}, "route": {"cluster": "after"}},
+    ]);
+    let bad = mesh::resource(ResourceType::Cluster, json!({"name": "before", "cluster_type": {"name": "unknown"}}));
+    let (routes, upstreams, report) =
+        translate(vec![mesh::routes("rc", &routes), bad, mesh::static_cluster("after", &[9])]);
+    let to = |path: &str| {
+        let route = routes.iter().find(|route| route["uris"] == json!([path])).expect("a route");
+        let found = upstreams.iter().find(|upstream| upstream["id"] == route["upstream_id"]);
+        found.map(|upstream| upstream["nodes"].as_array().map_or(0, Vec::len))
+    };
+    assert_eq!((to("/before"), to("/no"), to("/after")), (Some(0), None, Some(1)));
+    assert!(report.entries.len() >= 3, "{report:?}");
+}
+
+#[test]
 fn a15_protected_routes_fail_closed() {
     let rbac = |rules: Value| json!({"name": "rbac", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": rules}});
     let named = json!([{"authenticated": {"principal_name": {"exact": "spiffe://a"}}}]);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::stream;
-use super::{Shared, World, is_wildcard, version};
+use super::{Shared, Stored, World, is_wildcard, version};
 use crate::envoy::ResourceType;
 use envoy_types::pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 use envoy_types::pb::google::protobuf::Any;
@@ -15,6 +15,8 @@ pub(super) struct Kind {
     names: BTreeSet<String>,
     /// Version of what was last sent, and the names that it was sent for.
     sent: Option<(String, BTreeSet<String>)>,
+    /// Versions of the resources that were sent and are still asked for.
+    given: BTreeMap<String, String>,
     nonce: String,
     in_flight: bool,
 }
@@ -51,6 +53,11 @@ fn take(shared: &Shared, kinds: &mut BTreeMap<ResourceType, Kind>, request: Disc
     if let Some(error) = request.error_detail {
         shared.note(|seen| seen.nacks.push(error.message));
     }
+    let given = (kind, request.version_info);
+    shared.note(|seen| {
+        let known = given.1.is_empty() || seen.versions.contains(&given);
+        seen.foreign_versions += usize::from(!known);
+    });
     if state.asked && request.response_nonce != state.nonce {
         // A request that crossed a response is answered by the one that follows it.
         return;
@@ -58,6 +65,7 @@ fn take(shared: &Shared, kinds: &mut BTreeMap<ResourceType, Kind>, request: Disc
     state.in_flight = false;
     state.asked = true;
     state.names = request.resource_names.into_iter().collect();
+    state.given.retain(|name, _| state.names.contains(name));
 }
 
 /// The state of a type, if the client has not seen it.
@@ -77,8 +85,13 @@ fn next(shared: &Shared, kind: ResourceType, state: &mut Kind, world: &World) ->
     if state.sent.as_ref() == Some(&(version.clone(), names.clone())) {
         return None;
     }
-    let mut resources: Vec<_> =
-        wanted.iter().map(|(_, stored)| Any { type_url: kind.url().into(), value: stored.bytes.clone() }).collect();
+    let known = |name: &String, stored: &Stored| state.given.get(name) == Some(&stored.version);
+    let left_out = |name, stored| !wildcard && shared.habits.changes_only && known(name, stored);
+    let mut resources: Vec<_> = wanted
+        .iter()
+        .filter(|((_, name), stored)| !left_out(name, stored))
+        .map(|(_, stored)| Any { type_url: kind.url().into(), value: stored.bytes.clone() })
+        .collect();
     if shared.habits.empty_endpoints && kind == ResourceType::Endpoints {
         let known: BTreeSet<_> = wanted.iter().map(|((_, name), _)| name).collect();
         for name in state.names.iter().filter(|name| !known.contains(name)) {
@@ -89,7 +102,9 @@ fn next(shared: &Shared, kind: ResourceType, state: &mut Kind, world: &World) ->
     if !wildcard && resources.is_empty() {
         return None;
     }
+    state.given = wanted.iter().map(|((_, name), stored)| (name.clone(), stored.version.clone())).collect();
     state.sent = Some((version.clone(), names));
+    shared.note(|seen| _ = seen.versions.insert((kind, version.clone())));
     Some(DiscoveryResponse {
         version_info: version,
         resources,
