@@ -301,7 +301,7 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
         Some(secret) => SigningKey::new(secret),
         None => SigningKey::random(),
     };
-    let auth = Auth::new(users, key, config.auth_token_lifetime);
+    let auth = Auth::new(users, key, config.auth_token_lifetime, config.limits.failed_logins);
     let of_source = |record: &crate::store::Record| record.origin == crate::store::Origin::Source;
     let has_configuration =
         !is_new && if mirrors { restored.revision > Revision::ZERO } else { restored.records.iter().any(of_source) };

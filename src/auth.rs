@@ -10,6 +10,7 @@
 //! The users are one small immutable [`State`] behind a pointer; changes go through the store's sequencer into the
 //! journal before they are seen.
 
+pub mod attempts;
 pub mod caller;
 pub mod keeper;
 pub mod password;
@@ -79,4 +80,10 @@ pub enum AuthError {
     /// A change that would lock everybody out, or a permission on a range that has no keys.
     #[error("invalid auth management")]
     InvalidManagement,
+    /// Too many log-ins failed.
+    #[error("too many failed log-ins, try again in {seconds} s")]
+    TooManyFailures {
+        /// When they are forgotten.
+        seconds: u64,
+    },
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
+use super::attempts::Attempts;
 use super::password::Passwords;
 use super::token::{Claim, SigningKey};
-use super::{AuthError, Caller, Credentials, State};
+use super::{AuthError, Caller, Credentials, Peer, State};
 use crate::store::{Revision, Store, SubmitError};
 
 /// The users, and what is needed to recognise them. Clones share everything.
@@ -23,6 +24,7 @@ struct Inner {
     /// Held by the one who is changing the state, from reading the old one to publishing the new one.
     changing: Mutex<()>,
     passwords: Passwords,
+    attempts: Attempts,
     key: SigningKey,
     lifetime: Duration,
 }
@@ -39,16 +41,18 @@ pub enum ChangeError {
 }
 
 impl Auth {
-    /// Users as they were kept; tokens are signed with `key` and live for `lifetime`.
-    pub fn new(state: State, key: SigningKey, lifetime: Duration) -> Self {
+    /// Users as they were kept; tokens are signed with `key` and live for `lifetime`. After `failures` of one user
+    /// from one address no more passwords are looked at for a while.
+    pub fn new(state: State, key: SigningKey, lifetime: Duration, failures: usize) -> Self {
         let state = ArcSwap::from_pointee(state);
         let (changing, passwords) = Default::default();
-        Self { inner: Arc::new(Inner { state, changing, passwords, key, lifetime }) }
+        let attempts = Attempts::new(failures);
+        Self { inner: Arc::new(Inner { state, changing, passwords, attempts, key, lifetime }) }
     }
 
     /// No users, and nothing asked of anybody.
     pub fn off() -> Self {
-        Self::new(State::default(), SigningKey::random(), Duration::from_hours(24))
+        Self::new(State::default(), SigningKey::random(), Duration::from_hours(24), usize::MAX)
     }
 
     /// The users now.
@@ -76,16 +80,20 @@ impl Auth {
         claim.map_or(Caller::Invalid, |claim| Caller::User(claim.user, Arc::clone(&state)))
     }
 
-    /// Gives a token for a password.
-    pub async fn authenticate(&self, name: &str, password: &str) -> Result<String, AuthError> {
+    /// Gives a token for a password. `peer` is who has sent it; none is not limited.
+    pub async fn authenticate(&self, peer: Option<&Peer>, name: &str, password: &str) -> Result<String, AuthError> {
         let state = self.state();
         if !state.enabled {
             return Err(AuthError::NotEnabled);
         }
         let hash = state.users.get(name).and_then(|user| user.password.as_deref());
-        if !self.inner.passwords.matches(name, hash, password).await {
+        let Inner { passwords, attempts, .. } = &*self.inner;
+        let attempt = attempts.begin(peer.map(|peer| peer.address), name);
+        if !passwords.matches(name, hash, password, || attempts.check(attempt)).await? {
+            attempts.failed(attempt);
             return Err(AuthError::Failed);
         }
+        attempts.succeeded(attempt);
         let claim = Claim { user: name.to_owned(), generation: self.inner.key.generation(hash) };
         Ok(self.inner.key.issue(&claim, now() + self.inner.lifetime))
     }

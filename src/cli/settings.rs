@@ -94,6 +94,7 @@ pub(super) struct File {
     max_watch_streams_per_connection: Option<usize>,
     max_watchers_per_stream: Option<usize>,
     max_leases: Option<usize>,
+    max_failed_logins: Option<usize>,
 }
 
 /// Checks the settings of a server.
@@ -136,6 +137,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         max_watch_streams_per_connection: file.max_watch_streams_per_connection,
         max_watchers_per_stream: file.max_watchers_per_stream,
         max_leases: file.max_leases,
+        max_failed_logins: file.max_failed_logins,
     };
     let upstream = upstream::resolve(args.upstream, from_file)?;
     let published_to = upstream.clone();

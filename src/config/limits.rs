@@ -13,6 +13,8 @@ pub struct Limits {
     pub watchers: usize,
     /// Leases. Default 100,000.
     pub leases: usize,
+    /// Failed log-ins of one user from one address, in a minute. Default 10.
+    pub failed_logins: usize,
 }
 
 impl Default for Limits {
@@ -23,6 +25,7 @@ impl Default for Limits {
             watch_streams: 10_000,
             watchers: 10_000,
             leases: 100_000,
+            failed_logins: 10,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONTENT_TYPE,
-    LOCATION, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -41,7 +41,11 @@ pub fn call(body: AppBody) -> Response<AppBody> {
 /// An error instead of an answer.
 pub fn error(error: &EtcdError) -> Response<AppBody> {
     let body = json!({"error": error.text(), "message": error.text(), "code": error.code() as i32});
-    with(error.http_status(), "application/json", AppBody::whole(body.to_string().into_bytes()))
+    let mut response = with(error.http_status(), "application/json", AppBody::whole(body.to_string().into_bytes()));
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// An error inside a stream, which ends it. Clients fail over the missing `http_code`.

@@ -148,7 +148,7 @@ fn find(name: &str) -> Option<Handler> {
         "maintenance/snapshot" => |call| Box::pin(async move { streams::snapshot(&call) }),
         "maintenance/transfer-leadership" => unary!(move_leader),
         "maintenance/downgrade" => unary!(downgrade),
-        "auth/authenticate" => unary!(authenticate, "/etcdserverpb.Auth/Authenticate"),
+        "auth/authenticate" => |call| Box::pin(authenticate(call)),
         "auth/status" => unary!(auth_status, "/etcdserverpb.Auth/AuthStatus"),
         "auth/enable" => unary!(auth_enable, "/etcdserverpb.Auth/AuthEnable"),
         "auth/disable" => unary!(auth_disable, "/etcdserverpb.Auth/AuthDisable"),
@@ -185,6 +185,15 @@ async fn range(call: Call) -> Answer {
     let request: RangeRequest = json::read(&read_body(call.request).await?)?;
     node.catch_up(&request, false).await?;
     Ok(answer::message(node.range_message(&caller, &request, Form::Json)?))
+}
+
+async fn authenticate(call: Call) -> Answer {
+    let (node, Credentials { token, peer }) = (call.node.clone(), call.credentials.clone());
+    let run = async |request| match &node.upstream {
+        Some(upstream) => Ok(upstream.call("/etcdserverpb.Auth/Authenticate", request, token.as_deref()).await?),
+        None => node.log_in(peer.as_deref(), request).await,
+    };
+    unary(call, run).await
 }
 
 async fn unary<Q, A>(call: Call, run: impl AsyncFnOnce(Q) -> Result<A, EtcdError>) -> Answer

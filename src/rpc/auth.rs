@@ -2,9 +2,9 @@
 
 use tonic::{Request, Response, Status};
 
-use super::node::Node;
+use super::node::{Node, credentials};
 use super::status::EtcdError;
-use crate::auth::{Access, AuthError, Caller, Permission, State};
+use crate::auth::{Access, AuthError, Caller, Peer, Permission, State};
 use crate::pb::authpb::permission::Type;
 use crate::pb::authpb::{Permission as WirePermission, UserAddOptions};
 use crate::pb::etcdserverpb::{
@@ -21,13 +21,13 @@ use crate::pb::etcdserverpb::{
 type Header = Option<ResponseHeader>;
 
 impl Node {
-    /// Gives a token for a name and a password.
-    pub async fn authenticate(
+    /// Gives a token for a name and a password to who is at the other end of a connection.
+    pub async fn log_in(
         &self,
-        _: &Caller,
+        peer: Option<&Peer>,
         request: AuthenticateRequest,
     ) -> Result<AuthenticateResponse, EtcdError> {
-        let token = self.auth.authenticate(&request.name, &request.password).await?;
+        let token = self.auth.authenticate(peer, &request.name, &request.password).await?;
         Ok(AuthenticateResponse { header: self.header_now(), token })
     }
 
@@ -241,6 +241,14 @@ macro_rules! service {
     ($($method:ident: $request:ident => $response:ident),* $(,)?) => {
         #[tonic::async_trait]
         impl crate::pb::etcdserverpb::auth_server::Auth for Node {
+            async fn authenticate(
+                &self,
+                request: Request<AuthenticateRequest>,
+            ) -> Result<Response<AuthenticateResponse>, Status> {
+                let peer = credentials(request.metadata().as_ref(), request.extensions()).peer;
+                Ok(Response::new(self.log_in(peer.as_deref(), request.into_inner()).await?))
+            }
+
             $(async fn $method(&self, request: Request<$request>) -> Result<Response<$response>, Status> {
                 Ok(Response::new(Self::$method(self, &self.caller(&request), request.into_inner()).await?))
             })*
@@ -249,7 +257,6 @@ macro_rules! service {
 }
 
 service! {
-    authenticate: AuthenticateRequest => AuthenticateResponse,
     auth_status: AuthStatusRequest => AuthStatusResponse,
     auth_enable: AuthEnableRequest => AuthEnableResponse,
     auth_disable: AuthDisableRequest => AuthDisableResponse,

@@ -12,12 +12,14 @@ use crate::store::{JournalError, OpError, ReadError, SubmitError};
 pub struct EtcdError {
     code: Code,
     text: String,
+    /// After how many seconds another try may do better, where that is known.
+    retry_after: Option<u64>,
 }
 
 impl EtcdError {
     /// An error with a code and a text of its own.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self { code, text: text.into(), retry_after: None }
     }
 
     /// A request that the server cannot read.
@@ -76,6 +78,11 @@ impl EtcdError {
     /// The text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// After how many seconds the client may try again, where that is known.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.retry_after
     }
 
     /// The HTTP status that the gateway gives, as etcd 3.5's.
@@ -150,6 +157,10 @@ impl From<AuthError> for EtcdError {
             | AuthError::InvalidManagement => Code::InvalidArgument,
             AuthError::Denied => Code::PermissionDenied,
             AuthError::InvalidToken => Code::Unauthenticated,
+            AuthError::TooManyFailures { seconds } => {
+                let refused = Self::new(Code::ResourceExhausted, format!("confcast: {error}"));
+                return Self { retry_after: Some(seconds), ..refused };
+            }
         };
         Self::new(code, format!("etcdserver: {error}"))
     }

@@ -4,7 +4,7 @@
 //! closed before it has begun: a client of gRPC then waits longer with each try, while one that was answered first
 //! would be back at once.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::sniff::{Protocol, sniff};
 use super::socket::Socket;
+use crate::auth::peer::network;
 use crate::config::limits::Limits;
 use crate::telemetry;
 
@@ -128,14 +129,6 @@ impl Drop for Pass {
     }
 }
 
-/// What counts as one address: of IPv6 a whole network, as one client has that many.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,14 +146,6 @@ mod tests {
         drop(first);
         assert!(gate.enter(a).is_some());
         assert_eq!(gate.0.by_address.len(), 2, "nothing is kept of who has left");
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address() {
-        let network = |text: &str| network(text.parse().expect("an address"));
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::2"));
-        assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
-        assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
     }
 
     #[test]

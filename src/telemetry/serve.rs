@@ -10,8 +10,23 @@ pub const OF_STREAMS: &str = "watch_streams";
 pub const OF_WATCHERS: &str = "watchers";
 /// The limit on leases.
 pub const OF_LEASES: &str = "leases";
+/// The limit on failed log-ins of one user from one address.
+pub const OF_LOGINS: &str = "failed_logins";
+/// The limit on failed log-ins from one address.
+pub const OF_LOGINS_OF_ADDRESS: &str = "failed_logins_per_address";
+/// The limit on failed log-ins of one user.
+pub const OF_LOGINS_OF_USER: &str = "failed_logins_per_user";
 /// All limits.
-pub const LIMITS: &[&str] = &[OF_CONNECTIONS, OF_ADDRESS, OF_STREAMS, OF_WATCHERS, OF_LEASES];
+pub const LIMITS: &[&str] = &[
+    OF_CONNECTIONS,
+    OF_ADDRESS,
+    OF_STREAMS,
+    OF_WATCHERS,
+    OF_LEASES,
+    OF_LOGINS,
+    OF_LOGINS_OF_ADDRESS,
+    OF_LOGINS_OF_USER,
+];
 
 subject! {
     /// 1 when a complete configuration is served and the server is not stopping

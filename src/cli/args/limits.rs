@@ -21,4 +21,8 @@ pub(in crate::cli) struct LimitArgs {
     /// Leases [default: 100000]
     #[arg(long, env = "CONFCAST_MAX_LEASES", value_name = "COUNT")]
     pub(in crate::cli) max_leases: Option<usize>,
+    /// Failed log-ins of one user from one address, in a minute; five times as many from one address with any names
+    /// [default: 10]
+    #[arg(long, env = "CONFCAST_MAX_FAILED_LOGINS", value_name = "COUNT")]
+    pub(in crate::cli) max_failed_logins: Option<usize>,
 }

@@ -17,5 +17,6 @@ pub(super) fn resolve(flags: &LimitArgs, file: &LimitArgs) -> Limits {
         watch_streams: of(|args| args.max_watch_streams_per_connection, default.watch_streams),
         watchers: of(|args| args.max_watchers_per_stream, default.watchers),
         leases: of(|args| args.max_leases, default.leases),
+        failed_logins: of(|args| args.max_failed_logins, default.failed_logins),
     }
 }
