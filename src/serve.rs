@@ -21,6 +21,7 @@ pub mod socket;
 pub mod streams;
 pub mod takeover;
 pub mod tls;
+pub mod traffic;
 mod unflushed;
 
 pub use connection::{Port, Service, Times};

@@ -17,7 +17,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Only grows, by fractions; made by [`exposition`].
+    /// Only grows, by fractions or with labels that depend on each other; made by [`exposition`].
     Sum,
     /// Counts in buckets; made by [`exposition`].
     Histogram,
@@ -63,6 +63,7 @@ macro_rules! subject {
     };
 }
 
+pub mod calls;
 pub mod etcd;
 pub mod exposition;
 pub mod process;
@@ -76,7 +77,7 @@ pub mod watch;
 pub mod xds;
 
 /// The subjects, with what they are about.
-pub const SUBJECTS: [(&str, &[Metric]); 9] = [
+pub const SUBJECTS: [(&str, &[Metric]); 10] = [
     ("Serving", serve::ALL),
     ("Store", store::ALL),
     ("Watching", watch::ALL),
@@ -84,6 +85,7 @@ pub const SUBJECTS: [(&str, &[Metric]); 9] = [
     ("Upstream etcd", upstream::ALL),
     ("Publisher", publish::ALL),
     ("Translation", translation::ALL),
+    ("Calls of the API", calls::ALL),
     ("Under etcd's names", etcd::ALL),
     ("Process", process::ALL),
 ];

@@ -31,7 +31,7 @@ fn metrics() {
 
 Served as `/metrics` by the admin port, and by the port of clients where etcd has them. Labels have no other values than
 those named here, so that the number of time series does not grow with clients or configuration. Every series is there
-from the start, with the value 0.
+from the start, with the value 0, but for calls of the API what is said there.
 "
     .to_owned();
     for (subject, metrics) in SUBJECTS {

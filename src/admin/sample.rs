@@ -7,9 +7,10 @@ use metrics::{counter, gauge};
 use super::Admin;
 use crate::apisix::Kind;
 use crate::rpc::node::{CLUSTER_VERSION, ETCD_VERSION};
+use crate::serve::traffic::Version;
 use crate::store::{KeyRange, Origin, Revision, Snapshot};
 use crate::telemetry::exposition::Text;
-use crate::telemetry::{etcd, process, serve, store, translation, watch};
+use crate::telemetry::{calls, etcd, process, serve, store, translation, watch};
 use crate::translate::Fidelity;
 use crate::watch::{Protocol, Scope};
 
@@ -20,7 +21,9 @@ pub(super) fn sample(admin: &Admin) -> String {
     sample_store(&snapshot);
     sample_watch(admin);
     sample_translation(admin, &snapshot);
+    sample_traffic();
     gauge!(serve::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
+    calls::sample(&mut text);
     process::sample(&mut text);
     text.into_string()
 }
@@ -43,6 +46,22 @@ fn sample_store(snapshot: &Snapshot) {
     gauge!(etcd::COMPACT_REVISION).set(revision(snapshot.compacted()).max(0.0));
     gauge!(etcd::SIZE).set(count(size));
     gauge!(etcd::SIZE_IN_USE).set(count(size));
+}
+
+fn sample_traffic() {
+    for version in Version::ALL {
+        let name = match version {
+            Version::Http1 => serve::HTTP1,
+            Version::Http2 => serve::HTTP2,
+        };
+        let [sent, received] = version.totals();
+        counter!(serve::SENT, "protocol" => name).absolute(sent);
+        counter!(serve::RECEIVED, "protocol" => name).absolute(received);
+        if version == Version::Http2 {
+            counter!(etcd::SENT).absolute(sent);
+            counter!(etcd::RECEIVED).absolute(received);
+        }
+    }
 }
 
 fn sample_watch(admin: &Admin) {

@@ -16,6 +16,8 @@ use crate::rpc::{EtcdError, Node};
 use crate::serve::body::AppBody;
 use crate::serve::rope::Rope;
 use crate::serve::socket::Socket;
+use crate::serve::traffic::Version;
+use crate::telemetry::calls::Call;
 use crate::watch::Session;
 use crate::wire::Identity;
 use crate::wire::chunk::Chunk;
@@ -40,6 +42,7 @@ const SPACE: &[u8] = b"1\r\n \r\n";
 #[derive(Debug)]
 pub(super) struct Push {
     session: Session,
+    counted: Option<Call>,
     identity: Identity,
     ending: Ending,
     keepalive: Option<Box<Interval>>,
@@ -53,11 +56,12 @@ pub(super) struct Push {
 
 impl Push {
     /// A stream that begins with the head of the response.
-    pub(super) fn new(session: Session, node: &Node) -> Self {
+    pub(super) fn new(session: Session, counted: Option<Call>, node: &Node) -> Self {
         let mut pending = Rope::default();
         pending.push_shared(head().into());
         Self {
             session,
+            counted,
             identity: node.identity(),
             ending: node.stopping.ending(),
             keepalive: node.gateway_keepalive.map(every).map(Box::new),
@@ -93,7 +97,11 @@ impl Push {
             }
             if self.ending.poll(cx).is_ready() {
                 self.ended = true;
-                let line = answer::stream_error(&EtcdError::stopping());
+                let error = EtcdError::stopping();
+                if let Some(counted) = &mut self.counted {
+                    counted.note(error.code());
+                }
+                let line = answer::stream_error(&error);
                 self.pending.push_shared(Chunk::new(0, |buf| buf.extend_from_slice(&line)).framed().clone());
                 self.pending.push_copy(LAST);
                 continue;
@@ -138,6 +146,7 @@ impl Push {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         self.pending.advance(count);
+        Version::Http1.sent(count);
         Poll::Ready(Ok(()))
     }
 
@@ -151,6 +160,7 @@ impl Push {
                 break;
             }
             self.heard += read.filled().len();
+            Version::Http1.received(read.filled().len());
         }
         Poll::Ready(Ok(()))
     }

@@ -18,9 +18,11 @@ use crate::auth::{Caller, Credentials};
 use crate::pb::etcdserverpb::RangeRequest;
 use crate::rpc::node::MAX_MESSAGE;
 use crate::rpc::range::Form;
+use crate::rpc::router::WATCH;
 use crate::rpc::{EtcdError, Node};
-use crate::serve::body::AppBody;
+use crate::serve::body::{self, AppBody};
 use crate::serve::request::RequestBody;
+use crate::telemetry::calls;
 
 /// The HTTP side of the port.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ pub(super) struct Call {
     /// When the client gives up, by its own word.
     pub(super) deadline: Option<Instant>,
     pub(super) request: Request<RequestBody>,
+    /// What counts a watch.
+    pub(super) counted: Option<calls::Call>,
 }
 
 type Answer = Result<Response<AppBody>, EtcdError>;
@@ -72,21 +76,33 @@ impl Gateway {
         let Some(name) = path.strip_prefix("/v3/").or_else(|| path.strip_prefix("/v3beta/")) else {
             return probes::answer(&self.node, self.metrics.as_ref(), request.method(), request.uri(), &path);
         };
-        let Some(handler) = find(name) else { return answer::no_such_call() };
+        let Some((path, handler)) = find(name) else { return answer::no_such_call() };
         if request.method() != Method::POST {
             return answer::method_not_allowed(None);
         }
-        match self.run(handler, request).await {
+        let counted = calls::Call::start(path);
+        // A watch, whose connection may be taken over, carries its own.
+        let (counted, carried) = if path == WATCH { (None, Some(counted)) } else { (Some(counted), None) };
+        let response = match self.run(handler, request, carried).await {
             Ok(response) => response,
-            Err(error) => answer::error(&error),
+            Err(error) => {
+                if let Some(counted) = counted {
+                    counted.end(error.code());
+                }
+                return answer::error(&error);
+            }
+        };
+        match counted {
+            None => response,
+            Some(counted) => body::count(response, counted),
         }
     }
 
-    async fn run(&self, handler: Handler, request: Request<RequestBody>) -> Answer {
+    async fn run(&self, handler: Handler, request: Request<RequestBody>, counted: Option<calls::Call>) -> Answer {
         let token = token(request.headers()).map(str::to_owned);
         let credentials = Credentials { token, peer: request.extensions().get().cloned() };
         let deadline = timeout(request.headers())?.and_then(|timeout| Instant::now().checked_add(timeout));
-        let answer = handler(Call { node: self.node.clone(), credentials, deadline, request });
+        let answer = handler(Call { node: self.node.clone(), credentials, deadline, request, counted });
         match deadline {
             None => answer.await,
             Some(deadline) if deadline <= Instant::now() => Err(EtcdError::deadline()),
@@ -97,18 +113,18 @@ impl Gateway {
     }
 }
 
-/// A call of a name with one answer; and the path over gRPC of one that a mirror leaves to its etcd.
+/// A call with one answer and its path over gRPC: one that is answered here, or one that a mirror leaves to its etcd.
 macro_rules! unary {
-    ($method:ident) => {
-        |call| {
+    (here $method:ident, $path:literal) => {
+        ($path, |call| {
             Box::pin(async move {
                 let (node, caller) = (call.node.clone(), call.caller());
                 unary(call, async |request| node.$method(&caller, request).await).await
             })
-        }
+        })
     };
     ($method:ident, $path:literal) => {
-        |call| {
+        ($path, |call| {
             Box::pin(async move {
                 let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
                 let run = async |request| match &node.upstream {
@@ -117,38 +133,40 @@ macro_rules! unary {
                 };
                 unary(call, run).await
             })
-        }
+        })
     };
 }
 
-/// The call of this name, in the words of the paths below `/v3/`.
-fn find(name: &str) -> Option<Handler> {
+/// The call of this name, in the words of the paths below `/v3/`, and its path over gRPC.
+fn find(name: &str) -> Option<(&'static str, Handler)> {
     Some(match name {
-        "kv/range" => |call| Box::pin(range(call)),
+        "kv/range" => ("/etcdserverpb.KV/Range", |call| Box::pin(range(call))),
         "kv/put" => unary!(put, "/etcdserverpb.KV/Put"),
         "kv/deleterange" => unary!(delete_range, "/etcdserverpb.KV/DeleteRange"),
         "kv/txn" => unary!(txn, "/etcdserverpb.KV/Txn"),
         "kv/compaction" => unary!(compact, "/etcdserverpb.KV/Compact"),
-        "watch" => |call| Box::pin(watch::watch(call)),
+        "watch" => (WATCH, |call| Box::pin(watch::watch(call))),
         "lease/grant" => unary!(lease_grant, "/etcdserverpb.Lease/LeaseGrant"),
         "lease/revoke" | "kv/lease/revoke" => unary!(lease_revoke, "/etcdserverpb.Lease/LeaseRevoke"),
-        "lease/keepalive" => |call| Box::pin(streams::keep_alive(call)),
+        "lease/keepalive" => ("/etcdserverpb.Lease/LeaseKeepAlive", |call| Box::pin(streams::keep_alive(call))),
         "lease/timetolive" | "kv/lease/timetolive" => unary!(lease_time_to_live, "/etcdserverpb.Lease/LeaseTimeToLive"),
         "lease/leases" | "kv/lease/leases" => unary!(lease_leases, "/etcdserverpb.Lease/LeaseLeases"),
-        "cluster/member/list" => unary!(member_list),
-        "cluster/member/add" => |_| refuse("adding a member"),
-        "cluster/member/remove" => |_| refuse("removing a member"),
-        "cluster/member/update" => |_| refuse("changing a member"),
-        "cluster/member/promote" => |_| refuse("promoting a member"),
-        "maintenance/status" => unary!(status),
-        "maintenance/alarm" => unary!(alarm),
-        "maintenance/defragment" => unary!(defragment),
-        "maintenance/hash" => unary!(hash),
-        "maintenance/hashkv" => unary!(hash_kv),
-        "maintenance/snapshot" => |call| Box::pin(async move { streams::snapshot(&call) }),
-        "maintenance/transfer-leadership" => unary!(move_leader),
-        "maintenance/downgrade" => unary!(downgrade),
-        "auth/authenticate" => |call| Box::pin(authenticate(call)),
+        "cluster/member/list" => unary!(here member_list, "/etcdserverpb.Cluster/MemberList"),
+        "cluster/member/add" => ("/etcdserverpb.Cluster/MemberAdd", |_| refuse("adding a member")),
+        "cluster/member/remove" => ("/etcdserverpb.Cluster/MemberRemove", |_| refuse("removing a member")),
+        "cluster/member/update" => ("/etcdserverpb.Cluster/MemberUpdate", |_| refuse("changing a member")),
+        "cluster/member/promote" => ("/etcdserverpb.Cluster/MemberPromote", |_| refuse("promoting a member")),
+        "maintenance/status" => unary!(here status, "/etcdserverpb.Maintenance/Status"),
+        "maintenance/alarm" => unary!(here alarm, "/etcdserverpb.Maintenance/Alarm"),
+        "maintenance/defragment" => unary!(here defragment, "/etcdserverpb.Maintenance/Defragment"),
+        "maintenance/hash" => unary!(here hash, "/etcdserverpb.Maintenance/Hash"),
+        "maintenance/hashkv" => unary!(here hash_kv, "/etcdserverpb.Maintenance/HashKV"),
+        "maintenance/snapshot" => {
+            ("/etcdserverpb.Maintenance/Snapshot", |call| Box::pin(async move { streams::snapshot(&call) }))
+        }
+        "maintenance/transfer-leadership" => unary!(here move_leader, "/etcdserverpb.Maintenance/MoveLeader"),
+        "maintenance/downgrade" => unary!(here downgrade, "/etcdserverpb.Maintenance/Downgrade"),
+        "auth/authenticate" => ("/etcdserverpb.Auth/Authenticate", |call| Box::pin(authenticate(call))),
         "auth/status" => unary!(auth_status, "/etcdserverpb.Auth/AuthStatus"),
         "auth/enable" => unary!(auth_enable, "/etcdserverpb.Auth/AuthEnable"),
         "auth/disable" => unary!(auth_disable, "/etcdserverpb.Auth/AuthDisable"),
@@ -170,7 +188,7 @@ fn find(name: &str) -> Option<Handler> {
         "election/campaign" => unary!(campaign, "/v3electionpb.Election/Campaign"),
         "election/proclaim" => unary!(proclaim, "/v3electionpb.Election/Proclaim"),
         "election/leader" => unary!(leader, "/v3electionpb.Election/Leader"),
-        "election/observe" => |call| Box::pin(streams::observe(call)),
+        "election/observe" => ("/v3electionpb.Election/Observe", |call| Box::pin(streams::observe(call))),
         "election/resign" => unary!(resign, "/v3electionpb.Election/Resign"),
         _ => return None,
     })

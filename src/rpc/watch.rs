@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::ending::Ending;
 use super::node::{MAX_MESSAGE, Node, credentials};
+use super::router::WATCH;
 use super::status::EtcdError;
 use crate::auth::{Auth, Credentials};
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
@@ -20,6 +21,7 @@ use crate::serve::grpc::{self, Messages};
 use crate::serve::request::RequestBody;
 use crate::serve::rope::Rope;
 use crate::serve::streams::{Place, Streams};
+use crate::telemetry::calls::Call;
 use crate::telemetry::serve as limits;
 use crate::upstream::MIRROR;
 use crate::watch::{Create, Message, Protocol, Session, WatchId};
@@ -30,14 +32,15 @@ const PACK: usize = 16 << 10;
 
 /// Starts a watch stream.
 pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
-    if let Err(error) = node.read() {
-        return grpc::error(&error);
-    }
+    let call = Call::start(WATCH);
     let whose = credentials(request.headers(), request.extensions());
-    let opened = Watching::new(node, Protocol::Grpc, whose, request.extensions());
+    let opened = node.read().and_then(|_| Watching::new(node, Protocol::Grpc, whose, request.extensions()));
     let mut watching = match opened {
         Ok(watching) => watching,
-        Err(error) => return grpc::error(&error),
+        Err(error) => {
+            call.end(error.code());
+            return grpc::error(&error);
+        }
     };
     if request.headers().contains_key(MIRROR) {
         watching.session.be_exact();
@@ -49,6 +52,7 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
         identity: node.identity(),
         ending: node.stopping.ending(),
         head: Vec::new(),
+        call,
         ended: false,
     }))
 }
@@ -139,6 +143,7 @@ struct WatchBody {
     ending: Ending,
     /// Where heads are put together, kept for its allocation.
     head: Vec<u8>,
+    call: Call,
     ended: bool,
 }
 
@@ -181,6 +186,7 @@ impl WatchBody {
 
     fn end(&mut self, error: &EtcdError) -> Poll<Option<Frame<Rope>>> {
         self.ended = true;
+        self.call.note(error.code());
         Poll::Ready(Some(Frame::trailers(grpc::trailers(Some(error)))))
     }
 }

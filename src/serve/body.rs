@@ -1,13 +1,16 @@
 //! The one type of response body on the port.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
+use tonic::Code;
 
+use super::grpc;
 use super::rope::Rope;
+use crate::telemetry::calls::Call;
 
 /// An error of a body, which ends the connection or resets the stream.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,6 +33,8 @@ pub enum AppBody {
     Stream(Pin<Box<dyn Stream>>),
     /// A body of one of the libraries.
     Other(axum::body::Body),
+    /// A body of a call that ends with it.
+    Counted(Box<(AppBody, Call)>),
 }
 
 impl std::fmt::Debug for AppBody {
@@ -39,6 +44,7 @@ impl std::fmt::Debug for AppBody {
             Self::Whole(..) => "Whole",
             Self::Stream(_) => "Stream",
             Self::Other(_) => "Other",
+            Self::Counted(_) => "Counted",
         })
     }
 }
@@ -60,6 +66,21 @@ impl AppBody {
     }
 }
 
+/// Counts what became of a call: at once if it has one answer, or when the answers end.
+pub fn count(mut response: Response<AppBody>, call: Call) -> Response<AppBody> {
+    let at_once = grpc::code(response.headers()).or_else(|| match response.body() {
+        AppBody::Whole(_, trailers) => trailers.as_ref().and_then(grpc::code),
+        AppBody::Empty | AppBody::Stream(_) | AppBody::Other(_) | AppBody::Counted(_) => None,
+    });
+    if let Some(code) = at_once.or(call.is_unary().then_some(Code::Ok)) {
+        call.end(code);
+    } else {
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = AppBody::Counted(Box::new((body, call)));
+    }
+    response
+}
+
 impl Body for AppBody {
     type Data = Rope;
     type Error = BodyError;
@@ -75,6 +96,20 @@ impl Body for AppBody {
             Self::Other(body) => Pin::new(body).poll_frame(cx).map(|frame| {
                 frame.map(|frame| frame.map(|frame| frame.map_data(|bytes: Bytes| bytes.into())).map_err(Into::into))
             }),
+            Self::Counted(counted) => {
+                let (body, call) = &mut **counted;
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                match &frame {
+                    Some(Ok(frame)) => {
+                        if let Some(trailers) = frame.trailers_ref() {
+                            call.note(grpc::code(trailers).unwrap_or(Code::Ok));
+                        }
+                    }
+                    Some(Err(_)) => call.note(Code::Internal),
+                    None => call.note(Code::Ok),
+                }
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -83,6 +118,7 @@ impl Body for AppBody {
             Self::Empty | Self::Whole(None, None) => true,
             Self::Whole(..) | Self::Stream(_) => false,
             Self::Other(body) => body.is_end_stream(),
+            Self::Counted(counted) => counted.0.is_end_stream(),
         }
     }
 
@@ -92,6 +128,7 @@ impl Body for AppBody {
             Self::Whole(content, _) => SizeHint::with_exact(content.as_ref().map_or(0, Rope::len) as u64),
             Self::Stream(_) => SizeHint::default(),
             Self::Other(body) => body.size_hint(),
+            Self::Counted(counted) => counted.0.size_hint(),
         }
     }
 }

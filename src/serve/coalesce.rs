@@ -13,6 +13,7 @@ use crossbeam::queue::ArrayQueue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
+use super::traffic::Version;
 
 /// Bytes that are gathered.
 const SIZE: usize = 64 << 10;
@@ -89,7 +90,10 @@ impl Gathering {
             self.note_room(written.is_ready());
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
+                count => {
+                    self.written += count;
+                    Version::Http2.sent(count);
+                }
             }
         }
         self.written = 0;
@@ -155,7 +159,11 @@ impl AsyncRead for Coalesce {
         let before = buf.filled().len();
         let mut gathering = self.0.lock();
         let read = Pin::new(&mut gathering.socket).poll_read(cx, buf);
-        gathering.signs += u64::from(buf.filled().len() > before);
+        let more = buf.filled().len() - before;
+        if more > 0 {
+            gathering.signs += 1;
+            Version::Http2.received(more);
+        }
         read
     }
 }

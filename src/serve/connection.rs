@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::AppBody;
+use super::body::{self, AppBody};
 use super::request::RequestBody;
 use super::sniff::{Protocol, is_tls, sniff};
 use super::socket::Socket;
@@ -27,6 +27,7 @@ use crate::config::limits::Limits;
 use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::{self, Router};
+use crate::telemetry::calls::Call;
 
 /// What answers the requests on the port.
 #[derive(Clone, Debug)]
@@ -75,7 +76,11 @@ impl Service {
 
     async fn call(self, request: Request<RequestBody>) -> Response<AppBody> {
         // gRPC needs HTTP/2; over HTTP/1.1 the gateway does not look at the type of what it gets.
-        if is_grpc(&request) { self.router.call(request).await } else { self.gateway.call(request).await }
+        if !is_grpc(&request) {
+            return self.gateway.call(request).await;
+        }
+        let call = Call::start(request.uri().path());
+        body::count(self.router.call(request).await, call)
     }
 }
 

@@ -77,6 +77,11 @@ pub fn answer(body: AppBody) -> Response<AppBody> {
     response
 }
 
+/// The code that trailers tell, or the headers of an answer that is only an error.
+pub fn code(map: &HeaderMap) -> Option<Code> {
+    map.get(tonic::Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
+}
+
 /// The trailers of a call that ends with `error`, or well.
 pub fn trailers(error: Option<&EtcdError>) -> HeaderMap {
     match error {

@@ -1,7 +1,7 @@
 //! Whether a connection still has bytes that its socket has not taken.
 //!
 //! A client that asks for the next thing before it has read the answer to the last one leaves that answer in the HTTP
-//! library's buffer, where it would be lost if the socket were taken over then.
+//! library's buffer, where it would be lost if the socket were taken over then. Bytes are counted here, too.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::traffic::Version;
 
 /// A socket that remembers whether it refused bytes that were not given to it again and flushed since.
 #[derive(Debug)]
@@ -29,9 +31,11 @@ impl<S> Unflushed<S> {
         self.socket
     }
 
-    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
-        if written.is_pending() {
-            self.behind.store(true, Ordering::Relaxed);
+    fn note(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.behind.store(true, Ordering::Relaxed),
+            Poll::Ready(Ok(count)) => Version::Http1.sent(*count),
+            Poll::Ready(Err(_)) => {}
         }
         written
     }
@@ -39,7 +43,10 @@ impl<S> Unflushed<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Unflushed<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        Version::Http1.received(buf.filled().len() - before);
+        read
     }
 }
 

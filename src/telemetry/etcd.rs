@@ -16,6 +16,10 @@ subject! {
     Gauge SERVER_VERSION = "etcd_server_version", "server_version" in &[ETCD_VERSION];
     /// 1 for the cluster version that clients are told
     Gauge CLUSTER = "etcd_cluster_version", "cluster_version" in &[CLUSTER_VERSION];
+    /// Bytes that were given to the sockets of clients over HTTP/2
+    Counter SENT = "etcd_network_client_grpc_sent_bytes_total";
+    /// Bytes that came from clients over HTTP/2
+    Counter RECEIVED = "etcd_network_client_grpc_received_bytes_total";
     /// Keys in the store
     Gauge KEYS = "etcd_debugging_mvcc_keys_total";
     /// Revision of the store

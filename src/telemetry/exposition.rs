@@ -15,17 +15,33 @@ impl Text {
         let _ = writeln!(self.0, "{} {value}", metric.name);
     }
 
-    /// Adds a histogram: how many values fell up to each bound and not up to the one before it, with those beyond the
-    /// last bound at the end.
-    pub fn histogram(&mut self, metric: &Metric, bounds: &[f64], counts: &[u64], sum: f64) {
+    /// Adds a number for each of these labels, which are written as Prometheus reads them.
+    pub fn sums(&mut self, metric: &Metric, series: impl Iterator<Item = (String, u64)>) {
         self.head(metric);
-        let (name, mut count) = (metric.name, 0);
-        let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
-        for (bound, more) in bounds.zip(counts) {
-            count += more;
-            let _ = writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {count}");
+        for (labels, value) in series {
+            let _ = writeln!(self.0, "{}{{{labels}}} {value}", metric.name);
         }
-        let _ = writeln!(self.0, "{name}_sum {sum}\n{name}_count {count}");
+    }
+
+    /// Adds a histogram for each of these labels: how many values fell up to each bound and not up to the one before it,
+    /// with those beyond the last bound at the end; and the sum of the values.
+    pub fn histograms<'a>(
+        &mut self,
+        metric: &Metric,
+        bounds: &[f64],
+        series: impl Iterator<Item = (&'a str, Vec<u64>, f64)>,
+    ) {
+        self.head(metric);
+        let name = metric.name;
+        for (labels, counts, sum) in series {
+            let mut count = 0;
+            let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+            for (bound, more) in bounds.zip(counts) {
+                count += more;
+                let _ = writeln!(self.0, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+            }
+            let _ = writeln!(self.0, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+        }
     }
 
     /// The text.
@@ -51,15 +67,15 @@ mod tests {
     fn buckets_add_up() {
         let metric = Metric { name: "a_seconds", kind: Kind::Histogram, labels: &[], meaning: " A" };
         let mut text = Text::default();
-        text.histogram(&metric, &[0.5, 1.0], &[1, 0, 2], 7.25);
+        text.histograms(&metric, &[0.5, 1.0], [("b=\"c\"", vec![1, 0, 2], 7.25)].into_iter());
         let lines = [
             "# HELP a_seconds A",
             "# TYPE a_seconds histogram",
-            "a_seconds_bucket{le=\"0.5\"} 1",
-            "a_seconds_bucket{le=\"1\"} 1",
-            "a_seconds_bucket{le=\"+Inf\"} 3",
-            "a_seconds_sum 7.25",
-            "a_seconds_count 3",
+            "a_seconds_bucket{b=\"c\",le=\"0.5\"} 1",
+            "a_seconds_bucket{b=\"c\",le=\"1\"} 1",
+            "a_seconds_bucket{b=\"c\",le=\"+Inf\"} 3",
+            "a_seconds_sum{b=\"c\"} 7.25",
+            "a_seconds_count{b=\"c\"} 3",
             "",
         ];
         assert_eq!(text.into_string(), lines.join("\n"));

@@ -1,5 +1,10 @@
 //! Metrics of the served port.
 
+/// Connections of HTTP/1.1.
+pub const HTTP1: &str = "http1";
+/// Connections of HTTP/2, which are those of gRPC, nearly all.
+pub const HTTP2: &str = "http2";
+
 /// The limit on connections in total.
 pub const OF_CONNECTIONS: &str = "connections";
 /// The limit on connections from one address.
@@ -35,6 +40,10 @@ subject! {
     Counter CONNECTIONS = "confcast_connections_total";
     /// Open connections on the served port
     Gauge OPEN = "confcast_connections";
+    /// Bytes that were given to the sockets of clients, before TLS
+    Counter SENT = "confcast_sent_bytes_total", "protocol" in &[HTTP1, HTTP2];
+    /// Bytes that came from clients
+    Counter RECEIVED = "confcast_received_bytes_total", "protocol" in &[HTTP1, HTTP2];
     /// What was refused because there is too much of it
     Counter REFUSED = "confcast_refused_total", "limit" in LIMITS;
     /// Handshakes of TLS that failed

@@ -67,7 +67,8 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 fn what_is_asked_for_is_shown() {
     let server = Confcast::serve(&["--source", "none"]).ready();
     let shown = shown(&http::get(server.admin, "/metrics").text());
-    let selector = regex::Regex::new(r"\b((?:confcast|etcd|process|grpc)_[a-z_]+)(\{[^}]*\})?").expect("a pattern");
+    let selector =
+        regex::Regex::new(r"\b((?:confcast|etcd|process|grpc_server)_[a-z_]+)(\{[^}]*\})?").expect("a pattern");
     let by = regex::Regex::new(r"by \(([^)]*)\)").expect("a pattern");
     let mut names = BTreeSet::new();
     for (title, query) in queries().into_iter().chain(expressions()) {
