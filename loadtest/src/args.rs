@@ -39,6 +39,8 @@ pub(crate) enum Command {
     One(Scenario),
     /// Run a scenario against several servers in turn, started here, beside a raw broadcaster as the floor
     Compare(CompareArgs),
+    /// Place watchers on an etcd, and on mirrors in front of it, all started here, and see what they cost the etcd
+    Tier(TierArgs),
     /// Serve as the raw broadcaster: one thread that writes the same bytes to every watch stream
     Raw {
         /// Where to listen
@@ -111,4 +113,47 @@ pub(crate) struct CompareArgs {
     pub(crate) no_pin: bool,
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TierArgs {
+    /// A confcast program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) confcast: PathBuf,
+    /// An etcd program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) etcd: PathBuf,
+    /// Numbers of mirrors that the watchers are spread over, each tried; with several, one is killed at the end
+    #[arg(long, value_delimiter = ',', default_value = "1,3", value_name = "N,...")]
+    pub(crate) mirrors: Vec<usize>,
+    /// Protocol of the streams
+    #[arg(long, value_enum, default_value_t = Protocol::Gateway)]
+    pub(crate) protocol: Protocol,
+    /// Watch streams
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) streams: usize,
+    /// Changes a second, put to the etcd
+    #[arg(long, default_value_t = 8.0, value_name = "N")]
+    pub(crate) rate: f64,
+    /// How long
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub(crate) seconds: u32,
+    /// Bytes of a value
+    #[arg(long, default_value_t = 1024, value_name = "BYTES")]
+    pub(crate) size: usize,
+    /// How often each is run; medians are shown
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) runs: usize,
+    /// Do not pin servers to the first core and the load to the second
+    #[arg(long)]
+    pub(crate) no_pin: bool,
+}
+
+impl TierArgs {
+    /// Changes in all.
+    pub(crate) fn events(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of changes")]
+        let events = (self.rate * f64::from(self.seconds)).round() as usize;
+        events.max(1)
+    }
 }

@@ -17,6 +17,7 @@ mod scenario;
 mod socket;
 mod streams;
 mod target;
+mod tier;
 mod wire;
 
 use std::cell::RefCell;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let done = match &args.command {
         Command::One(scenario) => one(scenario, &args.place),
         Command::Compare(compare) => compare::command(compare, &args.place),
+        Command::Tier(tier) => tier::command(tier, &args.place),
         Command::Raw { listen, coalesce, fault } => raw::serve(listen, *coalesce, *fault),
     };
     match done {

@@ -1,13 +1,13 @@
 //! What can be done to a server.
 
 mod churn;
-mod failover;
-mod fanout;
+pub(crate) mod failover;
+pub(crate) mod fanout;
 mod fleet;
 mod puts;
 mod soak;
 mod stall;
-mod steady;
+pub(crate) mod steady;
 mod storm;
 mod xds;
 
@@ -26,7 +26,7 @@ use crate::target::Target;
 pub(crate) const PREFIX: &str = "/loadtest/";
 
 /// Streams on a gRPC connection, unless it is said otherwise.
-const EACH: usize = 100;
+pub(crate) const EACH: usize = 100;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Scenario {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{Running, confcast, free_address, run_well};
+use support::{Running, confcast, etcd, free_address, run_well};
 
 /// Starts the server for it, over each of these protocols.
 fn smoke(protocols: &[&str], scenario: &[&str]) {
@@ -77,5 +77,30 @@ fn failover() {
         let load = ["failover", "--streams", "10", "--seconds", "2", "--kill-after", "0.7", "--kill", &pid];
         let text = run_well(&[&targets[..], &load].concat());
         assert!(text.contains("streams moved"), "{text}");
+    }
+}
+
+/// An etcd, and mirrors in front of it, one of which is killed.
+#[test]
+fn tier() {
+    let Some(etcd) = etcd() else { return };
+    let confcast = confcast().display().to_string();
+    let servers = ["--confcast", &confcast, "--etcd", &etcd, "--no-pin", "--runs", "1", "--patience", "20"];
+    for (protocol, mirrors) in [("gateway", "2"), ("grpc", "1")] {
+        let size = ["--mirrors", mirrors, "--streams", "10", "--rate", "20", "--seconds", "1", "--protocol", protocol];
+        let text = run_well(&[&["tier"][..], &servers, &size].concat());
+        if mirrors == "1" {
+            assert!(text.contains("on a mirror"), "{text}");
+            continue;
+        }
+        let row = |name: &str| -> Vec<&str> {
+            let line = text.lines().find(|line| line.starts_with(&format!("| {name}"))).expect("a row");
+            line.split('|').map(str::trim).collect()
+        };
+        let column = |name: &str| row("target").iter().position(|title| *title == name).expect("a column");
+        assert_eq!(row("on 2 mirrors")[column("streams moved")], "5", "{text}");
+        for (name, figure) in [("on the etcd", "etcd CPU us/put"), ("on 2 mirrors", "mirrors CPU us/put")] {
+            assert_ne!(row(name)[column(figure)].split(' ').next(), Some("0"), "{text}");
+        }
     }
 }

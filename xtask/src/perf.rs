@@ -36,7 +36,7 @@ const fn of(
     Comparison { name, protocol, etcds, runs, full, trial }
 }
 
-const COMPARISONS: [Comparison; 14] = [
+const COMPARISONS: [Comparison; 16] = [
     of(
         ("fanout-gateway", "gateway"),
         (2, "3"),
@@ -74,6 +74,16 @@ const COMPARISONS: [Comparison; 14] = [
         ),
     ),
     of(("xds", "gateway"), (0, "1"), ("xds", "xds --services 20 --streams 20 --pushes 5")),
+    of(
+        ("tier-1000", "gateway"),
+        (1, "3"),
+        ("tier --streams 1000 --rate 8", "tier --streams 50 --rate 20 --seconds 2 --mirrors 1,2"),
+    ),
+    of(
+        ("tier-10", "gateway"),
+        (1, "3"),
+        ("tier --streams 10 --rate 50 --mirrors 1", "tier --streams 10 --rate 20 --seconds 2 --mirrors 1"),
+    ),
 ];
 
 /// Runs every comparison and writes the tables and the plot into docs/, or in a trial only below target/.
@@ -89,7 +99,9 @@ pub(crate) fn perf(trial: bool, only: &[String]) -> Result<()> {
         let scenario = if trial { comparison.trial } else { comparison.full };
         let runs = if trial { "1" } else { comparison.runs };
         let file = |extension: &str| place.join(format!("{}.{extension}", comparison.name));
-        let mut words = vec!["compare".to_owned(), "--protocol".into(), comparison.protocol.into()];
+        // It starts several servers that belong together, so it is not compared but compares.
+        let (command, flags) = scenario.strip_prefix("tier ").map_or(("compare", scenario), |rest| ("tier", rest));
+        let mut words = vec![command.to_owned(), "--protocol".into(), comparison.protocol.into()];
         words.extend(["--runs".into(), runs.into()]);
         words.extend(["--confcast".into(), release.join("confcast").display().to_string()]);
         for etcd in etcds.iter().rev().take(comparison.etcds) {
@@ -97,7 +109,7 @@ pub(crate) fn perf(trial: bool, only: &[String]) -> Result<()> {
         }
         words.extend(["--json".into(), file("jsonl").display().to_string()]);
         words.extend(["--html".into(), file("html").display().to_string()]);
-        words.extend(scenario.split(' ').map(str::to_owned));
+        words.extend(flags.split(' ').map(str::to_owned));
         println!("\n== {}: {scenario}", comparison.name);
         // With as many open files as this process may have, which is what limits the number of streams.
         let mut command = Command::new("sh");

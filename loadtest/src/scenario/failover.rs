@@ -19,22 +19,22 @@ use crate::wire::Said;
 pub(crate) struct Failover {
     /// Watch streams, each on a connection of its own, spread over the targets
     #[arg(long, default_value_t = 100, value_name = "N")]
-    streams: usize,
+    pub(crate) streams: usize,
     /// Changes a second
     #[arg(long, default_value_t = 50.0, value_name = "N")]
-    rate: f64,
+    pub(crate) rate: f64,
     /// How long
     #[arg(long, default_value_t = 10, value_name = "N")]
-    seconds: u32,
+    pub(crate) seconds: u32,
     /// Bytes of a value
     #[arg(long, default_value_t = 1024, value_name = "BYTES")]
-    size: usize,
+    pub(crate) size: usize,
     /// Process to kill; without it, kill one yourself
     #[arg(long, value_name = "PID")]
-    kill: Option<u32>,
+    pub(crate) kill: Option<u32>,
     /// Seconds until then
     #[arg(long, default_value_t = 3.0, value_name = "N")]
-    kill_after: f64,
+    pub(crate) kill_after: f64,
 }
 
 /// What became of the puts.
@@ -55,15 +55,18 @@ impl Failover {
         ensure!(targets.len() > 1, "give --target for each of several endpoints of the same data");
         let mut streams = Streams::new()?;
         streams.tolerant = true;
+        // Where each was last. Those who lose one endpoint go to all of the others.
+        let mut places = Vec::with_capacity(self.streams);
         for (number, target) in targets.iter().enumerate() {
             let count = self.streams / targets.len() + usize::from(number < self.streams % targets.len());
             streams.open(target, count, 1, &Watch { prefix: PREFIX.into(), from: 0 }, |_| {})?;
+            places.extend((0..count).map(|stream| number + stream % (targets.len() - 1)));
         }
-        // Where each goes next when it has lost its endpoint.
-        let mut next: Vec<usize> = (0..self.streams).collect();
         let meter = Meter::start(place.pid)?;
         let puts = self.write(targets)?;
         let (mut latencies, mut written, mut killed) = (meter::latencies(), Written::default(), None);
+        // Since when each is without an endpoint, and how long that was until the next change.
+        let (mut without, mut again) = (vec![None; self.streams], meter::latencies());
         let (mut lost, mut moved, mut over, mut seen) = (Vec::new(), 0_u64, false, Vec::new());
         let bar = progress("seconds", self.seconds as usize);
         let mut quiet = Instant::now();
@@ -74,12 +77,18 @@ impl Failover {
                     Said::Event(event) => {
                         watcher.take(number, &event)?;
                         latencies.saturating_record(meter::now().saturating_sub(event.content.sent));
+                        if let Some(since) = without[number].take() {
+                            again.saturating_record(meter::now().saturating_sub(since));
+                        }
                         if number == 0 {
                             seen.push(Change { revision: event.revision, identity: event.content.identity });
                         }
                     }
                     Said::Created => watcher.created = true,
-                    Said::Gone => lost.push(number),
+                    Said::Gone => {
+                        without[number] = without[number].or(Some(killed.unwrap_or_else(meter::now)));
+                        lost.push(number);
+                    }
                     other => bail!("stream {number} was told {other:?}"),
                 }
                 Ok(())
@@ -88,10 +97,10 @@ impl Failover {
                 quiet = Instant::now();
             }
             for number in std::mem::take(&mut lost) {
-                next[number] += 1;
+                places[number] += 1;
                 let from = streams.watchers[number].last;
                 let from = if from == 0 { 0 } else { from + 1 };
-                let target = &targets[next[number] % targets.len()];
+                let target = &targets[places[number] % targets.len()];
                 moved += 1;
                 if streams.reopen(target, number, &Watch { prefix: PREFIX.into(), from }).is_err() {
                     lost.push(number);
@@ -109,8 +118,8 @@ impl Failover {
                 }
             }
             if let Some(pid) = self.kill.filter(|_| killed.is_none() && meter.seconds() > self.kill_after) {
+                killed = Some(meter::now());
                 ensure!(Command::new("kill").args(["-9", &pid.to_string()]).status()?.success(), "cannot kill {pid}");
-                killed = Some(meter.seconds());
                 bar.println(format!("killed {pid}"));
             }
             bar.set_position(meter.started_seconds());
@@ -121,6 +130,9 @@ impl Failover {
         outcome.show("changes", float(written.acknowledged.len()), 0);
         outcome.show("puts without answer", float(written.unknown), 0);
         outcome.show("streams moved", float(moved), 0);
+        outcome.show("moved p50 ms", at(&again, 0.5), 0);
+        outcome.show("moved p99 ms", at(&again, 0.99), 0);
+        outcome.show("moved longest ms", at(&again, 1.0), 0);
         outcome.show("p50 ms", at(&latencies, 0.5), 2);
         outcome.show("p99 ms", at(&latencies, 0.99), 2);
         outcome.show("longest ms", at(&latencies, 1.0), 0);

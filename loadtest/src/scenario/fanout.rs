@@ -35,7 +35,7 @@ pub(crate) struct Fanout {
 }
 
 /// Streams on a connection of this target.
-pub(super) fn each(target: &Target, each: usize) -> usize {
+pub(crate) fn each(target: &Target, each: usize) -> usize {
     if target.protocol == Protocol::Gateway { 1 } else { each.max(1) }
 }
 

@@ -18,11 +18,11 @@ use crate::wire::Said;
 
 /// A load of puts.
 #[derive(Clone, Debug)]
-pub(super) struct Steady {
+pub(crate) struct Steady {
     /// A second.
-    pub(super) rate: f64,
-    pub(super) events: usize,
-    pub(super) size: usize,
+    pub(crate) rate: f64,
+    pub(crate) events: usize,
+    pub(crate) size: usize,
 }
 
 /// Latencies, of all deliveries and of the last of each change.
@@ -73,7 +73,7 @@ pub(super) fn writer(place: &Place, load: &Steady) -> Result<mpsc::Receiver<Resu
 
 impl Steady {
     /// Runs the load, waits until every stream has everything, and checks that it has.
-    pub(super) fn run(&self, place: &Place, streams: &mut Streams, outcome: &mut Outcome) -> Result<()> {
+    pub(crate) fn run(&self, place: &Place, streams: &mut Streams, outcome: &mut Outcome) -> Result<()> {
         let count = streams.watchers.len();
         let (first_event, wanted) = (streams.watchers[0].count, self.events as u64);
         let mut latencies = Latencies { all: meter::latencies(), last: meter::latencies(), open: VecDeque::new() };
@@ -129,6 +129,7 @@ impl Steady {
         outcome.hold_if("CPU us/event", meter.server_cpu()?.map(|cpu| cpu * 1e6 / float(delivered)), 2);
         outcome.show("events/s", float(delivered) / seconds, 0);
         outcome.show("all p50 ms", at(&latencies.all, 0.5), 2);
+        outcome.show("all p99 ms", at(&latencies.all, 0.99), 2);
         outcome.show("last p50 ms", at(&latencies.last, 0.5), 2);
         outcome.hold("last p99 ms", at(&latencies.last, 0.99), 2);
         let names = ["p50 ms", "p99 ms", "server CPU %", "server MiB"];

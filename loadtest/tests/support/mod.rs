@@ -1,5 +1,6 @@
 //! Servers and runs of the tool.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(clippy::print_stdout, reason = "tests say what they skip")]
 #![allow(clippy::disallowed_methods, reason = "processes take real time")]
 
 use std::io::{Read, Write};
@@ -17,6 +18,17 @@ pub fn confcast() -> PathBuf {
     let path = tool().with_file_name("confcast");
     assert!(path.is_file(), "{} is built with the workspace", path.display());
     path
+}
+
+/// An etcd, which `cargo xtask test` fetches. Without it the test says so and is skipped.
+pub fn etcd() -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut on_path = std::env::split_paths(&path).map(|folder| folder.join("etcd"));
+    let found = std::env::var_os("CONFCAST_ETCD").map(PathBuf::from).or_else(|| on_path.find(|path| path.is_file()));
+    if found.is_none() {
+        println!("SKIPPED: no etcd; `cargo xtask test` fetches it");
+    }
+    found.map(|path| path.display().to_string())
 }
 
 pub fn free_address() -> SocketAddr {
