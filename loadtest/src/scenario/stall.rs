@@ -12,6 +12,10 @@ use crate::outcome::{Outcome, float};
 use crate::streams::{Streams, Watch};
 use crate::wire::Said;
 
+/// Bytes that the kernel may hold for a connection that is not read: on a loopback, some 2.5 MiB at the sender as it
+/// begins, and little at the receiver, whose share grows with what it reads.
+const FILL: usize = 4_000_000;
+
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Stall {
     /// Streams that are read
@@ -52,6 +56,9 @@ impl Stall {
         let mut stalled = Streams::new()?;
         let watch = Watch { prefix: PREFIX.into(), from: 0 };
         stalled.open(target, self.stalled, 1, &watch, |_| {})?;
+        // They are stalled once the kernel's buffers are full. Until then they take everything as the others do.
+        let fill = Steady { rate: self.rate / 8.0, events: FILL.div_ceil(self.size), size: self.size };
+        fill.run(place, &mut streams, &mut Outcome::default())?;
         let before = Meter::start(place.pid)?.memory()?;
         let mut outcome = Outcome::default();
         load.run(place, &mut streams, &mut outcome)?;
@@ -66,7 +73,7 @@ impl Stall {
         let bar = progress("catch up", self.stalled);
         let mut compacted = 0_u64;
         let mut done = vec![false; self.stalled];
-        let wanted = events as u64;
+        let wanted = (events + fill.events) as u64;
         let reader = streams.watchers[0];
         let mut missing = self.stalled;
         while missing > 0 {
