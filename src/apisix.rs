@@ -3,6 +3,7 @@
 //! Knows nothing of Envoy, of the store or of any I/O.
 
 pub mod expr;
+pub mod generation;
 #[cfg(any(test, feature = "testing"))]
 pub mod matching;
 pub mod object;
@@ -15,6 +16,7 @@ pub mod stream_route;
 pub mod upstream;
 
 pub use expr::Expr;
+pub use generation::Generation;
 pub use object::{Kind, Object, ObjectKey};
 pub use references::references;
 pub use route::Route;

@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::apisix::{Object, ObjectKey};
+use crate::apisix::{Generation, Object, ObjectKey};
 use crate::envoy::{Resource, ResourceChange};
 pub use report::{Entry, Fidelity, Report};
 pub use translator::Translator;
@@ -47,6 +47,8 @@ pub use translator::Translator;
 pub struct Options {
     /// When routes are tied to the port that Envoy would listen on.
     pub ports: Ports,
+    /// The version of APISIX that objects are for. None for the form of 3.6 and later.
+    pub apisix: Option<Generation>,
 }
 
 /// When routes are tied to the port that Envoy would listen on, which APISIX must then listen on as well.

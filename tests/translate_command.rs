@@ -62,3 +62,25 @@ fn a_dump_becomes_any_of_the_forms() {
     let report: Value = serde_json::from_str(&out).expect("the report alone");
     assert_eq!((code, report["entries"][0]["fidelity"].as_str(), err.as_str()), (Some(1), Some("not-expressible"), ""));
 }
+
+#[test]
+fn objects_are_for_the_version_that_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("routes.json");
+    let route = json!({"match": {"prefix": "/"}, "route": {"cluster": "c"}, "request_headers_to_remove": ["x-old"]});
+    let routes = json!({"@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", "name": "r",
+        "virtual_hosts": [{"name": "v", "domains": ["*"], "routes": [route]}]});
+    std::fs::write(&path, routes.to_string()).expect("written");
+    let headers = |version: &[&str]| {
+        let (_, out, _) = translate(&path, &[&["-o", "json"], version].concat());
+        let all: Value = serde_json::from_str(&out).expect("JSON");
+        let objects = all["objects"].as_object().expect("objects").iter();
+        let (_, route) = objects.into_iter().find(|(key, _)| key.contains("/routes/")).expect("a route");
+        route["plugins"]["proxy-rewrite"]["headers"].clone()
+    };
+    assert_eq!(headers(&[]), json!({"remove": ["x-old"]}));
+    assert_eq!(headers(&["--apisix", "2.15"]), json!({"x-old": ""}));
+    let (code, _, error) = translate(&path, &["--apisix", "2.10"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("supports 2.15 and later"), "{error}");
+}

@@ -12,6 +12,8 @@ pub enum Kind {
     Secret,
     /// `/ssls/<id>`: certificates that APISIX presents, or trusts for client authentication.
     Ssl,
+    /// `/ssl/<id>`: the same for APISIX 2.x.
+    LegacySsl,
     /// `/protos/<id>`: protobuf definitions for gRPC transcoding.
     Proto,
     /// `/plugin_metadata/<plugin>`.
@@ -36,9 +38,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in make-before-break order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Secret,
         Self::Ssl,
+        Self::LegacySsl,
         Self::Proto,
         Self::PluginMetadata,
         Self::Upstream,
@@ -56,6 +59,7 @@ impl Kind {
         match self {
             Self::Secret => "secrets",
             Self::Ssl => "ssls",
+            Self::LegacySsl => "ssl",
             Self::Proto => "protos",
             Self::PluginMetadata => "plugin_metadata",
             Self::Upstream => "upstreams",
@@ -103,7 +107,7 @@ pub struct Object {
 impl fmt::Debug for Object {
     /// Without the content of certificates, whose keys have no place in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = matches!(self.key.kind, Kind::Ssl | Kind::Secret);
+        let secret = matches!(self.key.kind, Kind::Ssl | Kind::LegacySsl | Kind::Secret);
         let value: &dyn fmt::Debug = if secret { &"(secret)" } else { &self.value };
         f.debug_struct("Object").field("key", &self.key).field("value", value).finish()
     }

@@ -67,7 +67,7 @@ pub fn check(object: &Object) -> Result<(), String> {
     match object.key.kind {
         Kind::Route => check_route(fields),
         Kind::Upstream => check_upstream(fields),
-        Kind::Ssl => connections::check_ssl(fields),
+        Kind::Ssl | Kind::LegacySsl => connections::check_ssl(fields),
         Kind::StreamRoute => connections::check_stream_route(fields),
         _ => Ok(()),
     }

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::apisix::Generation;
+
 pub(super) use tls::TlsArgs;
 
 /// Broadcasts API-gateway configuration to thousands of Apache APISIX instances through the etcd v3 API.
@@ -141,6 +143,10 @@ pub(super) struct ServeArgs {
     /// Whether routes are tied to the listeners' ports: auto (if listeners differ) or never [default: auto]
     #[arg(long, env = "CONFCAST_LISTENER_PORTS", value_name = "WHEN")]
     pub(super) listener_ports: Option<String>,
+    /// Version of the oldest APISIX that is served, such as 3.2, if some are older than 3.6; before 3.3 they need
+    /// router.http: radixtree_host_uri
+    #[arg(long, env = "CONFCAST_APISIX", value_name = "VERSION")]
+    pub(super) apisix: Option<Generation>,
     /// An apisix.yaml, as a standalone APISIX reads it, that is followed as it changes; implies --source apisix-yaml
     #[arg(long, env = "CONFCAST_APISIX_YAML", value_name = "FILE")]
     pub(super) apisix_yaml: Option<PathBuf>,
@@ -182,6 +188,9 @@ pub(super) struct TranslateArgs {
     /// Key below which the objects are
     #[arg(long, default_value = "/apisix", value_name = "KEY")]
     pub(super) prefix: String,
+    /// Version of APISIX that the objects are for, such as 3.2 [default: any from 3.6 on]
+    #[arg(long, value_name = "VERSION")]
+    pub(super) apisix: Option<Generation>,
     /// Form of the report, which goes to the standard error output, or to the standard output with -o none
     #[arg(long, value_enum, default_value_t = ReportForm::Text)]
     pub(super) report: ReportForm,

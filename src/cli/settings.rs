@@ -61,6 +61,7 @@ pub(super) struct File {
     drain_seconds: Option<u64>,
     drain_spread_seconds: Option<u64>,
     listener_ports: Option<String>,
+    apisix: Option<String>,
     apisix_yaml: Option<PathBuf>,
     removal_guard_percent: Option<u8>,
     removal_guard_seconds: Option<u64>,
@@ -192,6 +193,8 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         Some("never") => Ports::Never,
         Some(other) => return Err(wrong("--listener-ports", format!("{other:?} is not known; use auto or never"))),
     };
+    let version = file.apisix.map(|text| text.parse().map_err(|reason| wrong("apisix", reason))).transpose()?;
+    config.translate.apisix = args.apisix.or(version);
     config.guard = guard::resolve(
         args.guard.removal_guard_percent.or(file.removal_guard_percent),
         args.guard.removal_guard_seconds.or(file.removal_guard_seconds),

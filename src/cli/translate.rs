@@ -21,7 +21,7 @@ pub(super) fn translate(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
     if !errors.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    let translation = translate_all(resources.into_values(), Options::default());
+    let translation = translate_all(resources.into_values(), Options { apisix: args.apisix, ..Options::default() });
     print(&translation, args.output, prefix.as_str())?;
     let report = report(&translation.report, args.report)?;
     if let Output::None = args.output {

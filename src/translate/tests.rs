@@ -333,7 +333,7 @@ fn l1_listeners_with_inline_and_named_routes() {
         json!([["real_request_uri", "~~", format!("^{path}(?:[?#]|\\z)")], ["server_port", "==", port]])
     };
     assert_eq!(seen, [(json!("/named"), vars("/named", "80")), (json!("/inline"), vars("/inline", "81"))]);
-    let never = Options { ports: Ports::Never };
+    let never = Options { ports: Ports::Never, ..Options::default() };
     let all = translate_all([listeners.to_vec(), vec![mesh::routes("rc", &routes("/named"))]].concat(), never);
     assert!(all.objects.iter().all(|object| !String::from_utf8_lossy(&object.value).contains("server_port")));
 }

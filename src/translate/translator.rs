@@ -2,14 +2,13 @@
 
 mod listeners;
 mod mirrors;
+mod object;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
-use serde::Serialize;
-
+use self::object::object;
 use super::cluster::{self, Cluster};
 use super::derived::Target;
 use super::endpoints::{self, Endpoints};
@@ -19,8 +18,9 @@ use super::routes::{self, Place, Routes};
 use super::secret::{self, Secret};
 use super::tls::Given;
 use super::{Changes, Options, Ports};
-use crate::apisix::{Kind, Object, ObjectKey, schema};
+use crate::apisix::{Kind, Object, ObjectKey};
 use crate::envoy::{Resource, ResourceChange, ResourceType};
+use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 
 /// Translates resources as they change.
 #[derive(Debug, Default)]
@@ -290,8 +290,9 @@ impl Translator {
             let (assembled, notes) = routes.assemble(places, &mirrors, self.places.len() > 1);
             made.entries.extend_from_slice(notes.entries());
             made.targets = routes.targets();
+            let of = (ResourceType::Route, name);
             for route in assembled {
-                objects.extend(object(Kind::Route, &route.id, &route, (ResourceType::Route, name), &mut made.entries));
+                objects.extend(object((Kind::Route, &route.id), &route, of, self.options.apisix, &mut made.entries));
             }
         }
         self.name_targets(&source, &made.targets);
@@ -371,26 +372,4 @@ fn used(cluster: &Cluster) -> Vec<(ResourceType, String)> {
     };
     let parts = cluster.parts().iter().map(|name| (ResourceType::Cluster, name.clone()));
     endpoints.into_iter().chain(secret).chain(parts).collect()
-}
-
-/// An object that APISIX will take. One that it would not is noted instead.
-fn object(
-    kind: Kind,
-    id: &str,
-    content: &impl Serialize,
-    of: (ResourceType, &str),
-    entries: &mut Vec<Entry>,
-) -> Option<Object> {
-    let value = serde_json::to_vec(content).unwrap_or_default();
-    let object = Object { key: ObjectKey::new(kind, id), value: value.into() };
-    match schema::check(&object) {
-        Ok(()) => Some(object),
-        Err(reason) => {
-            let mut notes = Notes::of(of.0, of.1);
-            let reason = format!("APISIX would not take the result: {reason}");
-            notes.not_expressible(kind.directory(), &reason, "it is left out");
-            entries.extend_from_slice(notes.entries());
-            None
-        }
-    }
 }

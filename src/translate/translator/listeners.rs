@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{Made, Source, Translator, object};
+use super::object::object;
+use super::{Made, Source, Translator};
 use crate::apisix::ssl::ClientCheck;
 use crate::apisix::{Kind, Object, ObjectKey, Ssl, StreamRoute};
 use crate::envoy::ResourceType;
@@ -34,7 +35,7 @@ impl Translator {
             for tls in &listener.tls {
                 let names = own_names(tls, &mut owners, &mut notes);
                 for ssl in self.ssls(name, &names, tls, &mut notes) {
-                    objects.extend(object(Kind::Ssl, &ssl.id, &ssl, of, &mut made.entries));
+                    objects.extend(object((Kind::Ssl, &ssl.id), &ssl, of, self.options.apisix, &mut made.entries));
                 }
             }
             for stream in &listener.streams {
@@ -44,7 +45,13 @@ impl Translator {
                         notes.not_expressible("filter_chains", reason, "its connections go there");
                         continue;
                     }
-                    objects.extend(object(Kind::StreamRoute, &route.id, &route, of, &mut made.entries));
+                    objects.extend(object(
+                        (Kind::StreamRoute, &route.id),
+                        &route,
+                        of,
+                        self.options.apisix,
+                        &mut made.entries,
+                    ));
                 }
                 made.targets.extend(stream.clusters.iter().map(|(cluster, _)| connection(cluster)));
             }

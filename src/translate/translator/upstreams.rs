@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Made, Source, Translator, object};
+use super::object::object;
+use super::{Made, Source, Translator};
 use crate::apisix::upstream::{ClientCertificate, Timeout};
 use crate::apisix::{Kind, Node, Object, ObjectKey, Ssl, Upstream};
 use crate::envoy::ResourceType;
@@ -38,7 +39,7 @@ impl Translator {
             if let Some(pair) = self.client_certificate(name, cluster, &mut notes) {
                 let id = ids::id([b"client certificate".as_ref(), name.as_bytes()]);
                 let ssl = Ssl::client(id, ids::labels([("xds_cluster", name)]), pair.cert.clone(), pair.key.clone());
-                let ssl = object(Kind::Ssl, &ssl.id, &ssl, of, &mut made.entries);
+                let ssl = object((Kind::Ssl, &ssl.id), &ssl, of, self.options.apisix, &mut made.entries);
                 presented = ssl.as_ref().map(|ssl| ClientCertificate { client_cert_id: ssl.key.id.clone() });
                 objects.extend(ssl);
             }
@@ -53,7 +54,13 @@ impl Translator {
                 }
                 None => target.difference.apply(&target, unknown(name), false),
             };
-            objects.extend(object(Kind::Upstream, &upstream.id, &upstream, of, &mut made.entries));
+            objects.extend(object(
+                (Kind::Upstream, &upstream.id),
+                &upstream,
+                of,
+                self.options.apisix,
+                &mut made.entries,
+            ));
         }
         made.entries.extend_from_slice(notes.entries());
         self.replace(Source::Cluster(name.to_owned()), made, objects, before);
