@@ -1,24 +1,32 @@
 //! The admin port: for operators and their tools, apart from what clients reach.
 
+pub mod access;
 mod sample;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use access::Access;
+
 use crate::rpc::Node;
+use crate::telemetry::log::LogFilter;
 use crate::translate::Report;
 use crate::view::Status;
+
+/// Bytes of the largest request.
+const MAX_BODY: usize = 16 << 10;
 
 /// What the admin port shows.
 #[derive(Clone, Debug)]
@@ -31,6 +39,8 @@ pub struct Admin {
     pub view: Option<View>,
     /// What is published; none for a server that does not.
     pub published: Option<tokio::sync::watch::Receiver<crate::publish::Status>>,
+    /// What is logged; none in a program whose log cannot be changed.
+    pub log: Option<Arc<dyn LogFilter>>,
     /// Where metrics are recorded; none in a program that has no recorder or one of its own.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -45,7 +55,8 @@ pub struct View {
 }
 
 /// Serves the port until `stop` is cancelled.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, admin: Admin, access: Access, stop: CancellationToken) {
+    let guarded = middleware::from_fn_with_state(access, guard);
     let router = Router::new()
         .route("/", get(index))
         .route("/livez", get(|| async { "ok\n" }))
@@ -53,6 +64,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
         .route("/status", get(status))
         .route("/report", get(report))
         .route("/metrics", get(metrics))
+        .route("/log", put(set_log).layer(guarded).get(log))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(admin);
     if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
         tracing::error!(%error, "the admin port has stopped");
@@ -65,7 +78,8 @@ async fn index() -> &'static str {
      /livez    whether the process is alive\n\
      /status   revision, keys, streams and objects\n\
      /report   what of the source's configuration is not expressed exactly\n\
-     /metrics  for Prometheus\n"
+     /metrics  for Prometheus\n\
+     /log      what is logged; PUT changes it\n"
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
@@ -118,6 +132,35 @@ fn published(status: &crate::publish::Status) -> serde_json::Value {
 async fn report(State(admin): State<Admin>) -> Response {
     let report = admin.view.map(|view| view.report.load_full()).unwrap_or_default();
     Json(report.as_ref()).into_response()
+}
+
+/// Lets pass who may do more than look.
+async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    match access.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn log(State(admin): State<Admin>) -> Response {
+    match &admin.log {
+        None => (StatusCode::NOT_FOUND, "the log of this process cannot be changed here\n").into_response(),
+        Some(log) => (log.levels() + "\n").into_response(),
+    }
+}
+
+async fn set_log(State(admin): State<Admin>, levels: String) -> Response {
+    let Some(log) = &admin.log else { return self::log(State(admin)).await };
+    let (before, levels) = (log.levels(), levels.trim());
+    if levels.is_empty() {
+        return (StatusCode::BAD_REQUEST, "what is to be logged? For example: info or confcast=debug\n")
+            .into_response();
+    }
+    if let Err(error) = log.set(levels) {
+        return (StatusCode::BAD_REQUEST, error + "\n").into_response();
+    }
+    tracing::warn!(before, levels, "what is logged was changed over the admin port");
+    self::log(State(admin)).await
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

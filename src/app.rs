@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::access::Access;
 use crate::admin::{self, Admin};
 use crate::auth::{self, Auth, SigningKey};
 use crate::config::{Config, Source};
@@ -142,15 +143,21 @@ impl Server {
             }
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let prefix = config.prefix.as_str().into();
-        let shown = Admin { node: node.clone(), prefix, view: view.clone(), published, metrics: config.metrics };
+        let shown = Admin {
+            node: node.clone(),
+            prefix: config.prefix.as_str().into(),
+            view: view.clone(),
+            published,
+            log: config.log,
+            metrics: config.metrics,
+        };
         let exposition = shown.clone();
         let metrics: Metrics = Arc::new(move || exposition.render());
-        if let Some((listener, _)) = admin {
-            let admin = shown;
+        if let Some((listener, address)) = admin {
+            let (admin, access) = (shown, Access::new(config.admin, address));
             let token = background.clone();
             core.spawn(async move {
-                admin::serve(listener, admin, token).await;
+                admin::serve(listener, admin, access, token).await;
                 "admin port"
             });
         }

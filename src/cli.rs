@@ -2,7 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program talks to its user")]
 
 mod args;
+mod client;
 mod demo;
+mod log;
+mod log_level;
 pub mod reference;
 mod serve;
 pub mod settings;
@@ -21,16 +24,20 @@ const USAGE: u8 = 2;
 /// Runs the program.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = start_log(&args) {
-        eprintln!("error: {error}");
-        return ExitCode::from(USAGE);
-    }
+    let log = match log::start(&args.log, args.log_format) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(USAGE);
+        }
+    };
     let ended = match args.command {
-        Command::Serve(flags) => serve::serve(flags),
-        Command::Demo(flags) => demo::demo(&flags),
+        Command::Serve(flags) => serve::serve(flags, log),
+        Command::Demo(flags) => demo::demo(&flags, log),
         Command::Translate(flags) => translate::translate(&flags),
         Command::Check(flags) => serve::check(flags),
         Command::Status(flags) => status::status(&flags),
+        Command::LogLevel(flags) => log_level::log_level(&flags),
     };
     match ended {
         Ok(code) => code,
@@ -39,20 +46,6 @@ pub fn main() -> ExitCode {
             if error.is::<settings::SettingsError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
-}
-
-fn start_log(args: &Args) -> anyhow::Result<()> {
-    use anyhow::Context;
-    use tracing_subscriber::EnvFilter;
-
-    let filter = EnvFilter::try_new(&args.log)
-        .with_context(|| format!("--log {}: use for example info or confcast=debug", args.log))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match args.log_format {
-        args::LogFormat::Text => builder.with_target(false).try_init(),
-        args::LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 /// A runtime with its threads.

@@ -1,5 +1,6 @@
 //! Settings of a server, checked and typed.
 
+pub mod admin;
 pub mod limits;
 mod publish;
 pub mod tls;
@@ -7,6 +8,7 @@ pub mod upstream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -14,6 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::serve::Times;
 use crate::standalone::StandaloneConfig;
 use crate::store::Retention;
+use crate::telemetry::log::LogFilter;
 use crate::translate;
 use crate::view::{Guard, Pace};
 use crate::xds::files::FilesConfig;
@@ -26,6 +29,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where operators and their tools connect. Default 127.0.0.1:9379; none for no such port.
     pub admin_listen: Option<SocketAddr>,
+    /// Who may do more there than look. Default those on the same machine.
+    pub admin: admin::AdminAccess,
     /// URL under which clients reach the server, for the member list. Default `http://` and the address of `listen`.
     pub client_url: Option<String>,
     /// Where the configuration comes from. Default nowhere.
@@ -63,6 +68,8 @@ pub struct Config {
     pub limits: limits::Limits,
     /// How Envoy's resources are translated.
     pub translate: translate::Options,
+    /// What is logged, for the admin port to change. Default not known.
+    pub log: Option<Arc<dyn LogFilter>>,
     /// Where metrics are recorded, for the admin port to show.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -99,6 +106,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 2379)),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9379))),
+            admin: admin::AdminAccess::default(),
             client_url: None,
             source: Source::None,
             publish: None,
@@ -116,6 +124,7 @@ impl Default for Config {
             times: Times::default(),
             limits: limits::Limits::default(),
             translate: translate::Options::default(),
+            log: None,
             metrics: None,
         }
     }

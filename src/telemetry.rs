@@ -66,6 +66,7 @@ macro_rules! subject {
 pub mod calls;
 pub mod etcd;
 pub mod exposition;
+pub mod log;
 pub mod process;
 pub mod publish;
 pub mod serve;

@@ -1,5 +1,6 @@
 //! Flags, as they are given.
 
+pub(super) mod admin;
 pub(super) mod guard;
 pub(super) mod limits;
 pub(super) mod publish;
@@ -61,6 +62,8 @@ pub(super) enum Command {
     Check(Box<ServeArgs>),
     /// Show what a running server is doing
     Status(StatusArgs),
+    /// Show what a running server logs, or change it
+    LogLevel(admin::LogLevelArgs),
 }
 
 /// Settings of a server.
@@ -152,6 +155,8 @@ pub(super) struct ServeArgs {
     pub(super) apisix_yaml: Option<PathBuf>,
     #[command(flatten)]
     pub(super) guard: guard::GuardArgs,
+    #[command(flatten)]
+    pub(super) admin: admin::AdminArgs,
     #[command(flatten)]
     pub(super) limits: limits::LimitArgs,
     #[command(flatten)]

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::args::DemoArgs;
 use super::settings::address;
 use crate::config::{Config, Source};
+use crate::telemetry::log::LogFilter;
 use crate::xds::files::FilesConfig;
 
 /// The files of the mesh.
@@ -19,7 +21,7 @@ pub(crate) const FILES: [(&str, &str); 3] = [
 ];
 
 /// Writes the files of the mesh, serves them, and says what to try.
-pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn demo(args: &DemoArgs, log: Arc<dyn LogFilter>) -> anyhow::Result<ExitCode> {
     let dir = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join("confcast-demo"));
     fs::create_dir_all(&dir).with_context(|| format!("--dir {}", dir.display()))?;
     for (name, content) in FILES {
@@ -37,7 +39,7 @@ pub(super) fn demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         }),
         ..Config::default()
     };
-    super::runtime()?.block_on(super::serve::run(config, |server| {
+    super::runtime()?.block_on(super::serve::run(config, log, |server| {
         print!("{}", hints(&server.address().to_string(), &dir));
     }))
 }

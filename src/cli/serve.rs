@@ -1,6 +1,7 @@
 //! `confcast serve` and `confcast check`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,16 +10,22 @@ use super::args::ServeArgs;
 use super::settings;
 use crate::app::Server;
 use crate::config::{Config, Source};
+use crate::telemetry::log::LogFilter;
 use crate::{standalone, telemetry, xds};
 
 /// Runs a server until it is told to stop.
-pub(super) fn serve(args: Box<ServeArgs>) -> anyhow::Result<ExitCode> {
+pub(super) fn serve(args: Box<ServeArgs>, log: Arc<dyn LogFilter>) -> anyhow::Result<ExitCode> {
     let config = settings::resolve(*args)?;
-    super::runtime()?.block_on(run(config, |_| {}))
+    super::runtime()?.block_on(run(config, log, |_| {}))
 }
 
 /// Runs a server until SIGTERM, SIGINT or SIGQUIT.
-pub(super) async fn run(mut config: Config, started: impl FnOnce(&Server)) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(
+    mut config: Config,
+    log: Arc<dyn LogFilter>,
+    started: impl FnOnce(&Server),
+) -> anyhow::Result<ExitCode> {
+    config.log = Some(log);
     config.metrics = Some(telemetry::install().context("metrics")?);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,5 +1,6 @@
 //! Settings, put together of flags, environment and file, and checked.
 
+mod admin;
 mod guard;
 mod limits;
 mod publish;
@@ -37,6 +38,7 @@ pub(super) fn wrong(setting: &str, reason: impl std::fmt::Display) -> SettingsEr
 pub(super) struct File {
     listen: Option<String>,
     admin_listen: Option<String>,
+    admin_token_file: Option<PathBuf>,
     client_url: Option<String>,
     source: Option<String>,
     #[serde(default)]
@@ -149,6 +151,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
             Some("off") => None,
             Some(text) => Some(address("--admin-listen", text)?),
         },
+        admin: admin::resolve(args.admin.admin_token_file.or(file.admin_token_file))?,
         client_url: args.client_url.or(file.client_url),
         source: source::resolve(
             args.source.or(file.source).as_deref(),
