@@ -1,6 +1,7 @@
 //! The admin port: for operators and their tools, apart from what clients reach.
 
 pub mod access;
+mod debug;
 mod sample;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use access::Access;
 use crate::rpc::Node;
 use crate::telemetry::log::LogFilter;
 use crate::translate::Report;
-use crate::view::Status;
+use crate::view::{Ask, Status};
 
 /// Bytes of the largest request.
 const MAX_BODY: usize = 16 << 10;
@@ -52,12 +53,22 @@ pub struct View {
     pub status: tokio::sync::watch::Receiver<Status>,
     /// What it could not express.
     pub report: Arc<ArcSwap<Report>>,
+    /// Where it is asked what was made of which resource; none if nothing is made of resources.
+    pub origins: Option<Ask>,
 }
 
 /// Serves the port until `stop` is cancelled.
 pub async fn serve(listener: TcpListener, admin: Admin, access: Access, stop: CancellationToken) {
-    let guarded = middleware::from_fn_with_state(access, guard);
+    let guarded = middleware::from_fn_with_state(access.clone(), guard);
+    let debug = Router::new()
+        .route("/debug", get(debug::index))
+        .route("/debug/streams", get(debug::streams))
+        .route("/debug/interests", get(debug::interests))
+        .route("/debug/view", get(debug::view))
+        .layer(guarded.clone());
+    let debug = if access.shows_debug() { debug } else { Router::new() };
     let router = Router::new()
+        .merge(debug)
         .route("/", get(index))
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -79,7 +90,8 @@ async fn index() -> &'static str {
      /status   revision, keys, streams and objects\n\
      /report   what of the source's configuration is not expressed exactly\n\
      /metrics  for Prometheus\n\
-     /log      what is logged; PUT changes it\n"
+     /log      what is logged; PUT changes it\n\
+     /debug    what the server holds, with --admin-debug\n"
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {

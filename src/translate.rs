@@ -41,6 +41,7 @@ use crate::apisix::{Generation, Object, ObjectKey};
 use crate::envoy::{Resource, ResourceChange};
 pub use report::{Entry, Fidelity, Report};
 pub use translator::Translator;
+pub use translator::origins::{MadeOf, Origins};
 
 /// Settings of the translation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

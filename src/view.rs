@@ -6,6 +6,7 @@
 //! without its upstream, or an upstream that lost its endpoints for a moment.
 
 pub mod guard;
+pub mod origins;
 pub mod pace;
 pub mod sink;
 
@@ -22,6 +23,8 @@ use crate::translate::{Changes, Report, Translator};
 use crate::xds::{Sync, Update};
 pub use guard::Guard;
 pub(crate) use guard::Watchman;
+pub use origins::Ask;
+use origins::Question;
 pub use pace::Pace;
 use pace::Pacer;
 pub use sink::{Sink, Target};
@@ -42,6 +45,7 @@ pub struct View {
     compare_all: bool,
     status: watch::Sender<Status>,
     report: Arc<ArcSwap<Report>>,
+    questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
 }
 
 /// What a view has done so far.
@@ -62,6 +66,7 @@ pub struct Status {
 /// What can happen next.
 enum Event {
     Update(Option<Update>),
+    Question(Question),
     Due,
     Stop,
 }
@@ -77,6 +82,7 @@ impl View {
             compare_all: true,
             status: watch::Sender::default(),
             report: Arc::default(),
+            questions: mpsc::channel(1),
         }
     }
 
@@ -96,20 +102,30 @@ impl View {
         self.report.clone()
     }
 
+    /// Where it is asked what was made of which resource.
+    pub fn origins(&self) -> Ask {
+        Ask(self.questions.0.clone())
+    }
+
     /// Commits what `updates` brings until it ends or `token` is cancelled.
     pub async fn run(mut self, mut updates: mpsc::Receiver<Update>, token: CancellationToken) {
         let mut retry = RETRY_MIN;
         loop {
             let due = self.pacer.due();
-            // All three can be dropped and asked again without a loss.
+            // All can be dropped and asked again without a loss.
             let event = tokio::select! {
                 () = token.cancelled() => Event::Stop,
                 update = updates.recv() => Event::Update(update),
+                Some(question) = self.questions.1.recv() => Event::Question(question),
                 () = sleep_until(due) => Event::Due,
             };
             match event {
                 Event::Stop | Event::Update(None) => return,
                 Event::Update(Some(update)) => self.take(update),
+                Event::Question((limit, answer)) => {
+                    // Who has asked may have left.
+                    let _ = answer.send(self.translator.as_ref().map(|it| it.origins(limit)).unwrap_or_default());
+                }
                 Event::Due => match self.commit().await {
                     Ok(()) => retry = RETRY_MIN,
                     Err(error) => {

@@ -10,7 +10,7 @@ use ring::hmac;
 
 use crate::config::admin::{AdminAccess, MIN_TOKEN, token};
 
-/// How requests are checked that change something.
+/// How requests are checked that change something or show what is not for everybody.
 #[derive(Clone, Debug)]
 pub struct Access {
     settings: AdminAccess,
@@ -22,6 +22,11 @@ impl Access {
     /// For a port at `address`.
     pub fn new(settings: AdminAccess, address: SocketAddr) -> Self {
         Self { settings, loopback: address.ip().is_loopback() }
+    }
+
+    /// Whether it is shown what the server holds.
+    pub(super) fn shows_debug(&self) -> bool {
+        self.settings.debug
     }
 
     /// Lets a request with these headers pass, or says why not.

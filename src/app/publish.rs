@@ -46,7 +46,7 @@ pub(super) fn start(
     let token = background.clone();
     if standby == Standby::Warm {
         let view = feed.view();
-        let shown = admin::View { status: view.status(), report: view.report() };
+        let shown = admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()) };
         core.spawn(async move {
             feed.run(view, token).await;
             "source and view"

@@ -32,7 +32,7 @@ pub(super) fn start(
             let sink = Sink::new(node.store.clone(), prefix.as_str());
             let source = Standalone::new(yaml.clone(), sink, config.guard);
             let status = source.status();
-            let shown = admin::View { status: status.clone(), report: Arc::default() };
+            let shown = admin::View { status: status.clone(), report: Arc::default(), origins: None };
             let token = background.clone();
             follow(async move { source.run(token).await }, status, node.readiness.clone(), core);
             return Some(shown);
@@ -55,7 +55,7 @@ pub(super) fn start(
     let view =
         View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace)
             .guarded(config.guard);
-    let shown = admin::View { status: view.status(), report: view.report() };
+    let shown = admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()) };
     let (status, token) = (view.status(), background.clone());
     follow(async move { view.run(updates, token).await }, status, node.readiness.clone(), core);
     Some(shown)

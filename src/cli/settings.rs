@@ -39,6 +39,8 @@ pub(super) struct File {
     listen: Option<String>,
     admin_listen: Option<String>,
     admin_token_file: Option<PathBuf>,
+    #[serde(default)]
+    admin_debug: bool,
     client_url: Option<String>,
     source: Option<String>,
     #[serde(default)]
@@ -151,7 +153,10 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
             Some("off") => None,
             Some(text) => Some(address("--admin-listen", text)?),
         },
-        admin: admin::resolve(args.admin.admin_token_file.or(file.admin_token_file))?,
+        admin: admin::resolve(
+            args.admin.admin_token_file.or(file.admin_token_file),
+            args.admin.admin_debug || file.admin_debug,
+        )?,
         client_url: args.client_url.or(file.client_url),
         source: source::resolve(
             args.source.or(file.source).as_deref(),

@@ -11,6 +11,8 @@ pub const MIN_TOKEN: usize = 32;
 pub struct AdminAccess {
     /// File with the token that must be shown. Default none: then only a port on a loopback address takes changes.
     pub token_file: Option<PathBuf>,
+    /// Whether streams, interests and the view are shown, to those who may do more than look. Default no.
+    pub debug: bool,
 }
 
 /// The token in a file.

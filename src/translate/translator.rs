@@ -3,6 +3,7 @@
 mod listeners;
 mod mirrors;
 mod object;
+pub(super) mod origins;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};

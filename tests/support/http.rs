@@ -144,8 +144,13 @@ impl Connection {
 }
 
 pub fn get(address: SocketAddr, path: &str) -> Answer {
+    get_from(address, path, "test")
+}
+
+/// As [`get`], under another name of the server.
+pub fn get_from(address: SocketAddr, path: &str, host: &str) -> Answer {
     let mut connection = Connection::open(address);
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
+    connection.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes());
     connection.answer()
 }
 

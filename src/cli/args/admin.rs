@@ -12,6 +12,9 @@ pub(in crate::cli) struct AdminArgs {
     /// anew every time. Without one only a port on a loopback address takes changes
     #[arg(long, env = "CONFCAST_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(in crate::cli) admin_token_file: Option<PathBuf>,
+    /// Show streams, interests and the view at /debug of the admin port, to those who may change something
+    #[arg(long, env = "CONFCAST_ADMIN_DEBUG")]
+    pub(in crate::cli) admin_debug: bool,
 }
 
 /// What to log.

@@ -6,7 +6,7 @@ use super::{SettingsError, wrong};
 use crate::config::admin::{AdminAccess, MIN_TOKEN, token};
 
 /// Checks the settings and the file that they name.
-pub(super) fn resolve(token_file: Option<PathBuf>) -> Result<AdminAccess, SettingsError> {
+pub(super) fn resolve(token_file: Option<PathBuf>, debug: bool) -> Result<AdminAccess, SettingsError> {
     if let Some(path) = &token_file {
         let setting = format!("--admin-token-file {}", path.display());
         if token(path).map_err(|error| wrong(&setting, error))?.len() < MIN_TOKEN {
@@ -14,5 +14,5 @@ pub(super) fn resolve(token_file: Option<PathBuf>) -> Result<AdminAccess, Settin
             return Err(wrong(&setting, reason));
         }
     }
-    Ok(AdminAccess { token_file })
+    Ok(AdminAccess { token_file, debug })
 }
