@@ -28,7 +28,7 @@ use crate::serve::tls::{Acceptor, TlsError};
 use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
 use crate::store::{Journal, MemoryOnly, Revision, Store};
-use crate::upstream::{Upstream, mirror};
+use crate::upstream::{Prefixes, Upstream, mirror};
 use crate::view::Status;
 use crate::watch::Hub;
 use crate::wire::Identity;
@@ -297,6 +297,8 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
         None => (Restored::empty_at(first), Box::new(MemoryOnly), fresh, true, None),
         Some(path) => {
             let opened = DataDir::open(path, first, fresh)?;
+            let kept = config.mirrored().map_or(0, |etcd| Prefixes::of(&etcd.prefixes).fingerprint());
+            opened.dir.must_be_of(kept)?;
             (opened.restored, Box::new(opened.dir), opened.identity, opened.is_new, Some(opened.token_secret))
         }
     };
@@ -324,7 +326,7 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
 fn mirrored(config: &Config, store: &Store) -> Result<Option<Upstream>, StartError> {
     let Some(config) = config.mirrored() else { return Ok(None) };
     let client = crate::upstream::Client::new(config)?;
-    Ok(Some(Upstream::new(client, store.clone(), config.when_away, config.open_reads)))
+    Ok(Some(Upstream::new(client, store.clone(), config)))
 }
 
 /// Ready at once if there is nothing to wait for, or something to serve until then.

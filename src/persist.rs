@@ -89,6 +89,11 @@ pub enum OpenError {
         /// Its format.
         found: i64,
     },
+    /// It has other keys than are to be served, so that some would be missing.
+    #[error(
+        "data file {0} is of a mirror with another --upstream-prefix; move it away, and what the etcd has is read anew"
+    )]
+    OtherKeys(PathBuf),
     /// It has none of our tables.
     #[error("data file {0} is not one of confcast's; move it away, or choose another directory")]
     Unknown(PathBuf),
@@ -129,6 +134,18 @@ impl DataDir {
         let appends = tables::meta(&database, APPENDS).map_err(damaged)?.unwrap_or(0);
         let dir = Self { file, database: Some(database), appends, failure: None };
         Ok(Opened { dir, restored, identity, token_secret, is_new })
+    }
+
+    /// Refuses a file that was written for other keys than those that this number stands for.
+    pub fn must_be_of(&self, keys: i64) -> Result<(), OpenError> {
+        let Some(database) = &self.database else { return Ok(()) };
+        let damaged = |source: redb::Error| OpenError::Damaged { path: self.file.clone(), source: Box::new(source) };
+        match tables::meta(database, tables::KEYS).map_err(damaged)?.unwrap_or(0) {
+            known if known == keys => Ok(()),
+            // Nothing is in it yet.
+            _ if self.appends == 0 => tables::set_meta(database, tables::KEYS, keys).map_err(damaged),
+            _ => Err(OpenError::OtherKeys(self.file.clone())),
+        }
     }
 
     fn write(&mut self, entries: &[Entry]) -> Result<(), AppendError> {

@@ -10,7 +10,9 @@ mod history;
 pub mod link;
 pub mod mirror;
 mod pages;
+pub mod prefixes;
 mod read_index;
+mod within;
 
 /// Metadata of the requests of mirrors and publishers. A confcast answers their reads only while it knows that
 /// they are linearizable, and their watches only with what it knows revision by revision. An etcd does not look at it.
@@ -18,3 +20,4 @@ pub const MIRROR: &str = "confcast-mirror";
 
 pub use client::{Client, ClientError};
 pub use link::{Cluster, Upstream};
+pub use prefixes::Prefixes;

@@ -9,6 +9,7 @@ use confcast::pb::etcdserverpb::{ResponseHeader, WatchResponse};
 use confcast::pb::mvccpb::event::EventType;
 use confcast::pb::mvccpb::{Event, KeyValue};
 use confcast::store::{KeyRange, LeaseId, MemoryOnly, Origin, Record, Restored, Retention, Revision, Writer};
+use confcast::upstream::Prefixes;
 use confcast::upstream::engine::{Engine, News, Next};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -76,6 +77,8 @@ impl Etcd {
 struct World {
     random: StdRng,
     etcd: Etcd,
+    /// What is mirrored.
+    prefixes: Prefixes,
     engine: Engine,
     writer: Writer,
     /// What the engine wants; none without a connection.
@@ -98,11 +101,12 @@ fn record(pair: &KeyValue) -> Record {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, prefixes: &Prefixes) -> Self {
         Self {
+            prefixes: prefixes.clone(),
             random: StdRng::seed_from_u64(seed),
             etcd: Etcd { history: vec![(Vec::new(), State::new())], compacted: 0 },
-            engine: Engine::default(),
+            engine: Engine::of(prefixes.clone()),
             writer: writer(Restored::empty_at(Revision::ZERO)),
             next: None,
             watch: None,
@@ -110,6 +114,11 @@ impl World {
             lossy: false,
             repairs: 0,
         }
+    }
+
+    /// What the etcd has at a revision of what is mirrored.
+    fn mirrored(&self, revision: usize) -> impl Iterator<Item = &KeyValue> {
+        self.etcd.state(revision).values().filter(|pair| self.prefixes.contain(&pair.key))
     }
 
     fn cut(&mut self) {
@@ -157,7 +166,7 @@ impl World {
         };
         let records = snapshot.range(&KeyRange::all()).map(again).collect();
         let restored = Restored { records, deleted_unknown_through: revision, ..Restored::empty_at(revision) };
-        (self.engine, self.writer) = (Engine::default(), writer(restored));
+        (self.engine, self.writer) = (Engine::of(self.prefixes.clone()), writer(restored));
     }
 
     fn turn(&mut self) -> Result<(), String> {
@@ -167,13 +176,13 @@ impl World {
             Some(Next::Leave(why)) => return Err(why),
             Some(Next::Load) => {
                 (self.watch, self.following) = (None, false);
-                let pairs = self.etcd.state(self.etcd.revision()).values().map(record).collect();
+                let pairs = self.mirrored(self.etcd.revision()).map(record).collect();
                 self.engine.loaded(&mut self.writer, CLUSTER, here, pairs)
             }
             Some(Next::Compare(at)) => {
                 let at = usize::try_from(at.0).expect("positive");
                 let there = self.etcd.compacted <= at;
-                let pairs: Option<Vec<_>> = there.then(|| self.etcd.state(at).values().map(record).collect());
+                let pairs: Option<Vec<_>> = there.then(|| self.mirrored(at).map(record).collect());
                 (self.engine.compared(&self.writer, pairs.as_deref()), None)
             }
             Some(Next::Watch(from)) => {
@@ -233,8 +242,8 @@ impl World {
             return Ok(());
         }
         let own: Vec<_> = snapshot.range(&KeyRange::all()).collect();
-        let same = own.len() == self.etcd.state(revision).len()
-            && own.iter().zip(self.etcd.state(revision).values()).all(|(own, pair)| {
+        let same = own.len() == self.mirrored(revision).count()
+            && own.iter().zip(self.mirrored(revision)).all(|(own, pair)| {
                 (&own.key, &own.value, own.create_revision.0, own.mod_revision.0, own.version)
                     == (&pair.key, &pair.value, pair.create_revision, pair.mod_revision, pair.version)
             });
@@ -242,8 +251,8 @@ impl World {
     }
 }
 
-fn run(seed: u64) -> Result<usize, String> {
-    let mut world = World::new(seed);
+fn run(seed: u64, prefixes: &Prefixes) -> Result<usize, String> {
+    let mut world = World::new(seed, prefixes);
     let wrong = |error| format!("seed {seed}: {error}");
     for _ in 0..STEPS {
         world.step().map_err(wrong)?;
@@ -262,12 +271,22 @@ fn run(seed: u64) -> Result<usize, String> {
 
 #[test]
 fn a_mirror_is_what_its_etcd_is_in_every_history() {
+    every_history(&Prefixes::default(), 3_000);
+}
+
+/// Most revisions have nothing that is kept.
+#[test]
+fn a_mirror_of_a_prefix_is_what_its_etcd_is_below_it() {
+    every_history(&Prefixes::of(&["b".into()]), 1_000);
+}
+
+fn every_history(prefixes: &Prefixes, cases: u64) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
     let seeds = match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("CASES").unwrap_or(3_000),
+        None => 0..number("CASES").unwrap_or(cases),
     };
-    let results: Vec<_> = seeds.map(run).collect();
+    let results: Vec<_> = seeds.map(|seed| run(seed, prefixes)).collect();
     let wrong: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).cloned().collect();
     assert!(
         wrong.is_empty(),

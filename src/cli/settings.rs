@@ -92,6 +92,8 @@ pub(super) struct File {
     client_ca: Option<PathBuf>,
     client_cert: Option<String>,
     client_cert_name: Option<String>,
+    #[serde(default)]
+    upstream_prefix: Vec<String>,
     when_upstream_away: Option<WhenUpstreamAway>,
     upstream_open_reads: Option<bool>,
     max_connections: Option<usize>,
@@ -133,6 +135,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         key: file.upstream_key,
         user: file.upstream_user,
         password_file: file.upstream_password_file,
+        prefixes: file.upstream_prefix,
         when_away: file.when_upstream_away,
         open_reads: file.upstream_open_reads,
     };

@@ -13,6 +13,8 @@ pub struct UpstreamConfig {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Name of the user that reads everything, and the file with its password, which is read for each new token.
     pub user: Option<(String, PathBuf)>,
+    /// Prefixes of the keys that are mirrored; all keys if there are none.
+    pub prefixes: Vec<String>,
     /// What is answered while no member can be reached.
     pub when_away: WhenAway,
     /// Whether clients may read without users although the etcd has users. Default no: then nothing is served from

@@ -32,6 +32,17 @@ pub(super) fn meta(database: &Database, name: &str) -> Result<Option<i64>, redb:
     }
 }
 
+/// Name of the number that stands for the keys that are kept; none for all keys.
+pub(super) const KEYS: &str = "keys";
+
+/// Keeps a number beside the records.
+pub(super) fn set_meta(database: &Database, name: &str, value: i64) -> Result<(), redb::Error> {
+    let write = begin(database)?;
+    write.open_table(META)?.insert(name, value)?;
+    write.commit()?;
+    Ok(())
+}
+
 /// Begins to write. What is committed is known to be whole: the library would take a damaged commit of one phase for
 /// one that a crash has cut off, and go back to the one before it, whose next revision then had two contents.
 fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {

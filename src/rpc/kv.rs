@@ -39,6 +39,7 @@ impl Node {
     pub fn range(&self, caller: &Caller, request: &RangeRequest) -> Result<(RangeResult, Revision), EtcdError> {
         let snapshot = self.read()?;
         let range = read_range(request)?;
+        self.must_keep(&range.range)?;
         caller.may_read(&range.range)?;
         let result = range.read(snapshot.at(Revision(request.revision))?);
         Ok((result, snapshot.revision()))
@@ -48,6 +49,7 @@ impl Node {
     pub fn range_message(&self, caller: &Caller, request: &RangeRequest, form: Form) -> Result<Rope, EtcdError> {
         self.read()?;
         let range = read_range(request)?;
+        self.must_keep(&range.range)?;
         if request.revision == 0 && range.is_plain() {
             caller.may_read(&range.range)?;
             let key = Key { range: range.range, keys_only: range.keys_only, form };

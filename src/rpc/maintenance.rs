@@ -63,6 +63,7 @@ impl Node {
     /// A hash of the keys now.
     pub async fn hash(&self, caller: &Caller, _: HashRequest) -> Result<HashResponse, EtcdError> {
         caller.must_be_root()?;
+        self.must_keep(&KeyRange::all())?;
         let snapshot = self.read()?;
         let hash = hash(snapshot.current(), snapshot.revision());
         Ok(HashResponse { header: self.header(snapshot.revision()), hash })
@@ -71,6 +72,7 @@ impl Node {
     /// A hash of the keys at a revision, zero for now.
     pub async fn hash_kv(&self, caller: &Caller, request: HashKvRequest) -> Result<HashKvResponse, EtcdError> {
         caller.must_be_root()?;
+        self.must_keep(&KeyRange::all())?;
         let snapshot = self.read()?;
         let revision = if request.revision <= 0 { snapshot.revision() } else { Revision(request.revision) };
         let hash = hash(snapshot.at(revision)?, revision);

@@ -12,7 +12,7 @@ use crate::auth::{Auth, Caller, Credentials};
 use crate::config::limits::Limits;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
-use crate::store::{Revision, Snapshot, Store, Writer};
+use crate::store::{KeyRange, Revision, Snapshot, Store, Writer};
 use crate::upstream::{Cluster, Upstream};
 use crate::watch::Hub;
 use crate::wire::Identity;
@@ -94,6 +94,16 @@ impl Node {
             return Ok(self.store.snapshot());
         }
         Err(self.not_loaded())
+    }
+
+    /// Refuses what a mirror of some prefixes does not keep, as an answer without it would be wrong.
+    pub(super) fn must_keep(&self, range: &KeyRange) -> Result<(), EtcdError> {
+        match &self.upstream {
+            Some(upstream) if !upstream.prefixes().cover(range) => {
+                Err(EtcdError::new(tonic::Code::InvalidArgument, upstream.prefixes().refusal()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn not_loaded(&self) -> EtcdError {

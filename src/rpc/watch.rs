@@ -23,7 +23,7 @@ use crate::serve::rope::Rope;
 use crate::serve::streams::{Place, Streams};
 use crate::telemetry::calls::Call;
 use crate::telemetry::serve as limits;
-use crate::upstream::MIRROR;
+use crate::upstream::{MIRROR, Upstream};
 use crate::watch::{Create, Message, Protocol, Session, WatchId};
 use crate::wire::Identity;
 
@@ -61,6 +61,10 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
 /// reason is in detail.
 const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
+/// Why a watcher is refused at a mirror that does not keep all of its range.
+const NOT_KEPT: &str = "rpc error: code = InvalidArgument desc = confcast: this mirror has only the keys below its \
+                        --upstream-prefix; the etcd has the others";
+
 /// Why a watcher is refused where there are too many.
 const TOO_MANY: &str = "confcast: too many watchers on one stream";
 
@@ -70,6 +74,7 @@ pub struct Watching {
     /// The stream.
     pub session: Session,
     auth: Auth,
+    upstream: Option<Upstream>,
     credentials: Credentials,
     /// Most watchers that it may have.
     most: usize,
@@ -93,8 +98,8 @@ impl Watching {
         };
         let client = credentials.peer.as_ref().map(|peer| peer.address);
         let session = node.hub.session_of(protocol, client);
-        let (auth, most) = (node.auth.clone(), node.limits.watchers);
-        Ok(Self { session, auth, credentials, most, _place: place })
+        let (auth, upstream, most) = (node.auth.clone(), node.upstream.clone(), node.limits.watchers);
+        Ok(Self { session, auth, upstream, credentials, most, _place: place })
     }
 
     /// Does what a request asks for.
@@ -126,6 +131,9 @@ impl Watching {
             progress_notify: create.progress_notify,
             fragment: create.fragment,
         };
+        if self.upstream.as_ref().is_some_and(|upstream| !upstream.prefixes().cover(&create.range())) {
+            return self.session.refuse(NOT_KEPT);
+        }
         // The range as it will be watched, and the user as it is now.
         match self.auth.caller(&self.credentials).may_read(&create.range()) {
             Ok(()) => self.session.create(&create),

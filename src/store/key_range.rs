@@ -97,6 +97,16 @@ impl KeyRange {
         }
     }
 
+    /// Whether every key of `other` is in the range.
+    pub fn covers(&self, other: &Self) -> bool {
+        let ends_before = match (self.end(), other.end()) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(other)) => other <= own,
+        };
+        self.start <= other.start && ends_before
+    }
+
     /// Whether the two ranges have a key in common.
     pub fn intersects(&self, other: &Self) -> bool {
         fn before_end(key: &[u8], range: &KeyRange) -> bool {

@@ -106,7 +106,7 @@ impl Snapshot {
         self.log.get(self.position(revision)).is_some_and(|commit| commit.hides(revision.previous()))
     }
 
-    /// The revision of the last commit.
+    /// The revision of the last commit; in a mirror of some keys also a later one without.
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -215,6 +215,13 @@ impl Snapshot {
         let now = commit.at();
         self.log.push_back(commit);
         self.trim(retention, now);
+    }
+
+    /// Goes on to a revision without a commit. False if it is not a later one.
+    pub(super) fn pass(&mut self, revision: Revision) -> bool {
+        let is_later = revision > self.revision;
+        self.revision = self.revision.max(revision);
+        is_later
     }
 
     /// Raises the floor to `revision`, which must be known to lie between the floor and the current revision.

@@ -27,6 +27,8 @@ pub struct Writer {
     leases: Leases,
     retention: Retention,
     journal: Box<dyn Journal>,
+    /// Whether the revision has gone on without a commit.
+    passed: bool,
 }
 
 impl Writer {
@@ -47,7 +49,8 @@ impl Writer {
         }
         let working = restored.snapshot();
         let published = Arc::new(ArcSwap::from_pointee(working.clone()));
-        let writer = Self { working, published: published.clone(), pending: Vec::new(), leases, retention, journal };
+        let (published_to, pending) = (published.clone(), Vec::new());
+        let writer = Self { working, published: published_to, pending, leases, retention, journal, passed: false };
         (writer, published)
     }
 
@@ -102,6 +105,12 @@ impl Writer {
         self.push(revision, index, events)
     }
 
+    /// Goes on to a revision in which nothing has happened that the store keeps, as a mirror of some keys does. The
+    /// journal is not told: the state is what it was, and after a restart the store is a little behind.
+    pub fn pass(&mut self, revision: Revision) {
+        self.passed |= self.working.pass(revision);
+    }
+
     fn push(&mut self, revision: Revision, index: Index, events: Vec<Event>) -> Revision {
         debug_assert!(revision > self.working.revision(), "transactions are committed in order");
         for event in &events {
@@ -136,7 +145,11 @@ impl Writer {
 
     /// Makes all changes since the last call durable and then visible. On an error they are undone.
     pub fn flush(&mut self) -> Result<(), JournalError> {
+        let passed = std::mem::take(&mut self.passed);
         if self.pending.is_empty() {
+            if passed {
+                self.published.store(Arc::new(self.working.clone()));
+            }
             return Ok(());
         }
         let written = self.journal.append(&self.pending);

@@ -6,6 +6,7 @@
 //! its revision has overtaken the store's meanwhile.
 
 use super::history::{self, OtherHistory};
+use super::prefixes::Prefixes;
 use crate::pb::etcdserverpb::WatchResponse;
 use crate::pb::mvccpb::Event as Change;
 use crate::pb::mvccpb::event::EventType;
@@ -56,6 +57,8 @@ enum Proof {
 /// The state of a mirror on one connection after the other.
 #[derive(Clone, Debug)]
 pub struct Engine {
+    /// The keys that are kept. All of them are watched.
+    prefixes: Prefixes,
     /// The cluster that the store's history is of, as far as this process knows.
     cluster: Option<u64>,
     /// The cluster at the other end of the connection.
@@ -69,11 +72,16 @@ pub struct Engine {
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { cluster: None, here: 0, other: false, proof: Proof::Awaited, refused: None }
+        Self::of(Prefixes::default())
     }
 }
 
 impl Engine {
+    /// Of a mirror of these keys.
+    pub fn of(prefixes: Prefixes) -> Self {
+        Self { prefixes, cluster: None, here: 0, other: false, proof: Proof::Awaited, refused: None }
+    }
+
     /// A new connection: which cluster it leads to, and how far that is, by a linearizable read.
     pub fn found(&mut self, writer: &Writer, cluster: u64, revision: Revision) -> Next {
         let known = writer.snapshot().revision();
@@ -160,7 +168,7 @@ impl Engine {
         }
         let mut news = None;
         if self.proof != Proof::Given && !response.events.is_empty() {
-            match joint(writer, &response.events) {
+            match joint(writer, &response.events, &self.prefixes) {
                 Joint::Good => {}
                 Joint::Weak if self.proof == Proof::Loaded => {}
                 Joint::Weak => return (Next::Compare(writer.snapshot().revision()), None),
@@ -173,7 +181,7 @@ impl Engine {
             self.proof = Proof::Given;
             news = Some(News::Following);
         }
-        history::follow(writer, &response.events);
+        history::follow(writer, &response.events, &self.prefixes);
         (Next::Read, news)
     }
 
@@ -202,15 +210,16 @@ enum Joint {
     Good,
     /// Something else happened.
     Bad,
-    /// Nothing, as compaction has taken the deletion that was there; or only deletions, of which another history can
-    /// have the same.
+    /// Nothing, as compaction has taken the deletion that was there, or as it was about keys that are not kept; or only
+    /// deletions, of which another history can have the same.
     Weak,
 }
 
-fn joint(writer: &Writer, events: &[Change]) -> Joint {
+fn joint(writer: &Writer, events: &[Change], prefixes: &Prefixes) -> Joint {
     let at = |event: &Change| event.kv.as_ref().map_or(0, |pair| pair.mod_revision);
     let known = writer.snapshot().revision().0;
-    let joint: Vec<_> = events.iter().take_while(|event| at(event) <= known).collect();
+    let kept = |event: &&Change| history::is_kept(event, prefixes);
+    let joint: Vec<_> = events.iter().take_while(|event| at(event) <= known).filter(kept).collect();
     if joint.is_empty() {
         return Joint::Weak;
     }

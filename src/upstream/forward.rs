@@ -12,6 +12,7 @@ use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
 use super::link::Upstream;
+use super::within;
 use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::{LeaseKeepAliveRequest, LeaseKeepAliveResponse, ResponseHeader};
 use crate::pb::v3electionpb::election_client::ElectionClient;
@@ -27,6 +28,9 @@ const STREAMS: [&str; 2] = ["/etcdserverpb.Lease/LeaseKeepAlive", "/v3electionpb
 
 /// Bytes of a forwarded answer at most.
 const LIMIT: usize = 1 << 30;
+
+/// Bytes of a request that is looked into, at most: more than etcd takes unless it is told to.
+const REQUEST: usize = 16 << 20;
 
 /// How long a member may take to be reached.
 const REACH: Duration = Duration::from_secs(5);
@@ -50,6 +54,7 @@ impl Upstream {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
+        within::check(self.prefixes(), path, &request.encode_to_vec())?;
         let mut request = tonic::Request::new(request);
         set_token(&mut request, token)?;
         let mut grpc = tonic::client::Grpc::new(self.client().current().1).max_decoding_message_size(LIMIT);
@@ -90,6 +95,7 @@ impl Upstream {
         request: LeaderRequest,
         token: Option<&str>,
     ) -> Result<impl Stream<Item = Result<LeaderResponse, Status>> + Send + use<>, Status> {
+        within::check(self.prefixes(), STREAMS[1], &request.encode_to_vec())?;
         let mut request = tonic::Request::new(request);
         set_token(&mut request, token)?;
         let answers = ElectionClient::new(self.client().current().1).observe(request).await.map_err(own_words)?;
@@ -107,6 +113,7 @@ impl Upstream {
     /// Has the etcd answer a gRPC request as it is.
     pub async fn pass(&self, request: Request<tonic::body::Body>) -> Result<Response<tonic::body::Body>, Status> {
         let path = request.uri().path().to_owned();
+        let request = self.checked(&path, request).await?;
         let mut channel = self.client().current().1;
         let ready = tokio::time::timeout(REACH, channel.ready()).await;
         let response = match ready {
@@ -129,6 +136,28 @@ impl Upstream {
         let frames = frames.into_iter().flatten().map(Ok::<http_body::Frame<Bytes>, Status>);
         let body = http_body_util::StreamBody::new(tokio_stream::iter(frames));
         Ok(Response::from_parts(head, tonic::body::Body::new(body)))
+    }
+
+    /// Reads a request that may be about keys which are not mirrored, and refuses it if it is.
+    async fn checked(
+        &self,
+        path: &str,
+        request: Request<tonic::body::Body>,
+    ) -> Result<Request<tonic::body::Body>, Status> {
+        if self.prefixes().is_everything() || !within::names_keys(path) {
+            return Ok(request);
+        }
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, REQUEST).collect().await;
+        let bytes = body.map_err(|error| Status::resource_exhausted(format!("grpc: {error}")))?.to_bytes();
+        // A flag that says whether it is compressed, the length, and one message.
+        match bytes.split_at_checked(5) {
+            Some(([0, length @ ..], message)) if length == u32::try_from(message.len()).unwrap_or(0).to_be_bytes() => {
+                within::check(self.prefixes(), path, message)?;
+            }
+            _ => return Err(Status::unimplemented("grpc: not one message without compression")),
+        }
+        Ok(Request::from_parts(head, tonic::body::Body::new(http_body_util::Full::new(bytes))))
     }
 
     /// Waits until the mirror has the revision of an answer, so that its client sees what it did, here as there.

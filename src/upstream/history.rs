@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use super::prefixes::Prefixes;
 use crate::pb::mvccpb::event::EventType;
 use crate::pb::mvccpb::{Event, KeyValue};
 use crate::store::{KeyRange, LeaseId, Origin, Record, Revision, Snapshot, Writer};
@@ -19,8 +20,13 @@ pub(super) fn record(pair: &KeyValue) -> Record {
     Record::new(copy(&pair.key), copy(&pair.value), numbers, LeaseId(pair.lease), Origin::Client)
 }
 
+/// Whether an event is about a key that is kept.
+pub(super) fn is_kept(event: &Event, prefixes: &Prefixes) -> bool {
+    event.kv.as_ref().is_some_and(|pair| prefixes.contain(&pair.key))
+}
+
 /// The events of one response as commits: one for each revision, as etcd never splits one over two responses.
-pub(super) fn follow(writer: &mut Writer, events: &[Event]) {
+pub(super) fn follow(writer: &mut Writer, events: &[Event], prefixes: &Prefixes) {
     let revision = |event: &Event| event.kv.as_ref().map_or(0, |pair| pair.mod_revision);
     for events in events.chunk_by(|a, b| revision(a) == revision(b)) {
         let at = Revision(revision(&events[0]));
@@ -29,7 +35,7 @@ pub(super) fn follow(writer: &mut Writer, events: &[Event]) {
             continue;
         }
         let mut transaction = writer.begin_at(at);
-        for event in events {
+        for event in events.iter().filter(|event| is_kept(event, prefixes)) {
             let Some(pair) = &event.kv else { continue };
             if event.r#type() == EventType::Delete {
                 transaction.delete(&pair.key);
@@ -38,6 +44,8 @@ pub(super) fn follow(writer: &mut Writer, events: &[Event]) {
             }
         }
         writer.commit(transaction);
+        // Nothing if there was a commit.
+        writer.pass(at);
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::client::Client;
+use super::prefixes::Prefixes;
 use super::read_index::ReadIndex;
-use crate::config::upstream::WhenAway;
+use crate::config::upstream::{UpstreamConfig, WhenAway};
 use crate::store::{Revision, Store};
 
 /// How long a reader or writer waits until the mirror has what the etcd has.
@@ -39,6 +40,7 @@ struct Inner {
     store: Store,
     when_away: WhenAway,
     open_reads: bool,
+    prefixes: Prefixes,
     connected: AtomicBool,
     /// Whether the etcd asks for names and passwords.
     protected: AtomicBool,
@@ -49,13 +51,14 @@ struct Inner {
 
 impl Upstream {
     /// What is known before anything was heard.
-    pub fn new(client: Client, store: Store, when_away: WhenAway, open_reads: bool) -> Self {
+    pub fn new(client: Client, store: Store, config: &UpstreamConfig) -> Self {
         Self(Arc::new(Inner {
             read_index: ReadIndex::default(),
             client,
             store,
-            when_away,
-            open_reads,
+            when_away: config.when_away,
+            open_reads: config.open_reads,
+            prefixes: Prefixes::of(&config.prefixes),
             connected: AtomicBool::new(false),
             protected: AtomicBool::new(false),
             heard: Mutex::new(Instant::now()),
@@ -66,6 +69,11 @@ impl Upstream {
     /// The connections.
     pub fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    /// The keys that are mirrored.
+    pub fn prefixes(&self) -> &Prefixes {
+        &self.0.prefixes
     }
 
     /// Whether changes arrive as they happen.

@@ -49,7 +49,7 @@ const JOINT: Duration = Duration::from_secs(1);
 /// Follows until `token` is cancelled.
 pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: CancellationToken) {
     let mut backoff = Backoff::up_to(AWAY);
-    let mut engine = Engine::default();
+    let mut engine = Engine::of(upstream.prefixes().clone());
     let mut is_news = true;
     loop {
         let ended = tokio::select! {
@@ -229,15 +229,22 @@ async fn has_users(upstream: &Upstream) -> Result<bool, Ended> {
     }
 }
 
-/// The whole state at a revision, or at the current one for 0.
+/// The whole state at a revision, or at the current one for 0, as far as it is mirrored.
 async fn read_all(upstream: &Upstream, revision: i64) -> Result<(ResponseHeader, Vec<Record>), Status> {
-    let everything =
-        RangeRequest { key: EVERYTHING.into(), range_end: EVERYTHING.into(), revision, ..RangeRequest::default() };
-    let mut pairs = Vec::new();
-    let take = |page: Vec<KeyValue>| {
+    let (mut pairs, mut first) = (Vec::new(), None);
+    let mut take = |page: Vec<KeyValue>| {
         pairs.extend(page.iter().map(history::record));
         upstream.heard();
     };
-    let header = upstream.client().read_pages(everything, take).await?;
+    for range in upstream.prefixes().ranges() {
+        let key = if range.start().is_empty() { EVERYTHING.into() } else { range.start().clone() };
+        let range_end = range.end().unwrap_or_else(|| EVERYTHING.into());
+        // At the revision at which the first was read.
+        let revision = first.as_ref().map_or(revision, |header: &ResponseHeader| header.revision);
+        let request = RangeRequest { key, range_end, revision, ..RangeRequest::default() };
+        let header = upstream.client().read_pages(request, &mut take).await?;
+        first.get_or_insert(header);
+    }
+    let header = first.ok_or_else(|| Status::internal("nothing is mirrored"))?;
     Ok((header, pairs))
 }

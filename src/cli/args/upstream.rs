@@ -29,6 +29,9 @@ pub(in crate::cli) struct UpstreamArgs {
     /// File with the user's password, read for each new token
     #[arg(long, env = "CONFCAST_UPSTREAM_PASSWORD_FILE", value_name = "FILE")]
     pub(in crate::cli) upstream_password_file: Option<PathBuf>,
+    /// Serve only keys that begin with this, and refuse requests for others; repeat for several [default: all keys]
+    #[arg(long, env = "CONFCAST_UPSTREAM_PREFIX", value_name = "PREFIX", value_delimiter = ',')]
+    pub(in crate::cli) upstream_prefix: Vec<String>,
     /// What to do with linearizable reads while no member can be reached [default: serve]
     #[arg(long, env = "CONFCAST_WHEN_UPSTREAM_AWAY", value_enum, value_name = "WHAT")]
     pub(in crate::cli) when_upstream_away: Option<WhenUpstreamAway>,

@@ -16,6 +16,7 @@ pub(super) struct FromFile {
     pub(super) key: Option<PathBuf>,
     pub(super) user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) prefixes: Vec<String>,
     pub(super) when_away: Option<WhenUpstreamAway>,
     pub(super) open_reads: Option<bool>,
 }
@@ -38,12 +39,17 @@ pub(super) fn resolve(args: UpstreamArgs, file: FromFile) -> Result<UpstreamConf
         (Some(_), None) => return Err(wrong("--upstream-user", "needs --upstream-password-file as well")),
         (None, Some(_)) => return Err(wrong("--upstream-password-file", "needs --upstream-user as well")),
     };
+    let prefixes = several(args.upstream_prefix, file.prefixes);
+    if prefixes.iter().any(String::is_empty) {
+        return Err(wrong("--upstream-prefix", "is empty; leave it out to serve all keys"));
+    }
     let when_away = args.when_upstream_away.or(file.when_away);
     Ok(UpstreamConfig {
         endpoints: several(args.upstream, file.endpoints),
         ca: args.upstream_ca.or(file.ca),
         identity,
         user,
+        prefixes,
         when_away: when_away.map(Into::into).unwrap_or_default(),
         open_reads: args.upstream_open_reads.or(file.open_reads).unwrap_or_default(),
     })
