@@ -65,10 +65,8 @@ impl Generation {
                     lose("ssl_protocols", "has no versions of TLS for one name", effect);
                 }
             }
-            Kind::Upstream => {
-                if self < Self::new(3, 0) && object.remove("tls").is_some() {
-                    lose("tls", "takes no certificate of another object", "backends are shown none");
-                }
+            Kind::Upstream if self < Self::new(3, 0) && object.remove("tls").is_some() => {
+                lose("tls", "takes no certificate of another object", "backends are shown none");
             }
             Kind::Route => {
                 let Some(Value::Object(plugins)) = object.get_mut("plugins") else { return true };
