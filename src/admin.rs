@@ -108,6 +108,7 @@ async fn status(State(admin): State<Admin>) -> Response {
     let snapshot = admin.node.store.snapshot();
     let (commits, bytes) = snapshot.log_size();
     let view = admin.view.as_ref().map(|view| *view.status.borrow()).unwrap_or_default();
+    let lag = admin.node.hub.lag();
     let status = json!({
         "ready": admin.node.readiness.is_ready(),
         "waiting_for": admin.node.readiness.missing().map(|(what, _)| what),
@@ -118,6 +119,7 @@ async fn status(State(admin): State<Admin>) -> Response {
             "streams": admin.node.hub.streams(),
             "watchers": admin.node.hub.watchers(),
             "interests": admin.node.hub.interests(),
+            "lag": {"streams": lag.streams, "revisions": lag.revisions, "seconds": lag.age.as_secs_f64()},
         },
         "objects": view.objects,
         "not_exact": view.reported,

@@ -4,6 +4,7 @@ pub(super) mod admin;
 pub(super) mod guard;
 pub(super) mod limits;
 pub(super) mod publish;
+pub(super) mod status;
 mod tls;
 pub(super) mod upstream;
 
@@ -60,8 +61,8 @@ pub(super) enum Command {
     Translate(TranslateArgs),
     /// Check settings and files without starting a server; exits with 0 if all is well
     Check(Box<ServeArgs>),
-    /// Show what a running server is doing
-    Status(StatusArgs),
+    /// Show what running servers are doing
+    Status(status::StatusArgs),
     /// Show what a running server logs, or change it
     LogLevel(admin::LogLevelArgs),
 }
@@ -232,12 +233,4 @@ pub(super) enum FailOn {
     Approximate,
     /// Only what is not expressed at all
     NotExpressible,
-}
-
-/// Which server to ask.
-#[derive(Debug, ClapArgs)]
-pub(super) struct StatusArgs {
-    /// The server's admin port
-    #[arg(long, default_value = "http://127.0.0.1:9379", value_name = "URL")]
-    pub(super) endpoint: String,
 }
