@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use confcast::apisix::Kind;
 use confcast::apisix::matching::{Answer, Request, Router};
-use confcast::translate::{Options, ids, translate_all};
+use confcast::apisix::{Kind, Object};
+use confcast::envoy::Resource;
+use confcast::translate::{Options, Report, translate_all};
 use serde_json::Value;
 
 use crate::support::envoy::Line;
-use crate::world::{CLUSTERS, World};
+use crate::world::World;
 
 /// What Envoy does, read from the headers of its answer.
 pub fn envoy_decides(line: &mut Line, request: &Request) -> Answer {
@@ -31,26 +32,52 @@ pub fn envoy_decides(line: &mut Line, request: &Request) -> Answer {
 pub struct Apisix {
     router: Router,
     routes: Vec<(String, Value)>,
-    names: BTreeMap<String, String>,
+    upstreams: BTreeMap<String, Upstream>,
+}
+
+/// What is to be known of an upstream: the cluster that it was made of, and the host that it is asked for if that is not
+/// the request's.
+struct Upstream {
+    cluster: String,
+    host: Option<String>,
 }
 
 impl Apisix {
     pub fn load(world: &World) -> Self {
-        let translation = translate_all(world.unmarked(), Options::default());
+        Self::of(world.unmarked()).0
+    }
+
+    /// An instance with the translation of these resources, and what is reported of it.
+    pub fn of(resources: Vec<Resource>) -> (Self, Report) {
+        let translation = translate_all(resources, Options::default());
         let routes = translation.objects.iter().filter(|object| object.key.kind == Kind::Route);
         let routes: Vec<(String, Value)> = routes
             .map(|object| (object.key.id.clone(), serde_json::from_slice(&object.value).expect("JSON")))
             .collect();
-        let names = CLUSTERS.iter().map(|name| (ids::upstream(name), (*name).to_owned())).collect();
-        Self { router: Router::load(routes.clone()), routes, names }
+        let upstreams = translation.objects.iter().filter(|object| object.key.kind == Kind::Upstream);
+        let upstream = |object: &Object| {
+            let fields: Value = serde_json::from_slice(&object.value).expect("JSON");
+            let text = |name: &str| fields[name].as_str().map(str::to_owned);
+            let upstream = Upstream { cluster: text("name").unwrap_or_default(), host: text("upstream_host") };
+            (object.key.id.clone(), upstream)
+        };
+        let upstreams = upstreams.map(upstream).collect();
+        (Self { router: Router::load(routes.clone()), routes, upstreams }, translation.report)
     }
 
     /// What becomes of a request, with the clusters by their names.
     pub fn decide(&self, request: &Request) -> Answer {
+        self.decide_as(request, None)
+    }
+
+    /// The same, where the host is the one for this cluster, if there are several.
+    pub fn decide_as(&self, request: &Request, cluster: Option<&str>) -> Answer {
         match self.router.answer(request) {
             Answer::Upstream { ids, target, host } => {
-                let name = |id: &String| self.names.get(id).cloned().unwrap_or_else(|| format!("unknown {id}"));
-                Answer::Upstream { ids: ids.iter().map(name).collect(), target, host }
+                let all: Vec<_> = ids.iter().map(|id| self.upstreams.get(id).expect("an upstream")).collect();
+                let chosen = all.iter().find(|upstream| Some(upstream.cluster.as_str()) == cluster).or(all.first());
+                let host = chosen.and_then(|upstream| upstream.host.clone()).unwrap_or(host);
+                Answer::Upstream { ids: all.iter().map(|upstream| upstream.cluster.clone()).collect(), target, host }
             }
             other => other,
         }

@@ -1,6 +1,6 @@
 //! Envoy as the judge of the translation: random meshes go to a real Envoy and through the translator, and each of many
 //! requests must go to the same cluster, with the same path and host, or get the same redirect or status from Envoy and
-//! from the model of APISIX.
+//! from the model of APISIX. So do samples of what real control planes send.
 //!
 //! `SEED=N` repeats an earlier run, `ROUNDS=N` makes it longer. What fails is cut down to a small mesh that still does.
 #![allow(clippy::print_stdout, missing_docs, unreachable_pub, reason = "a test of several files")]
@@ -8,6 +8,7 @@
 
 mod decide;
 mod generate;
+mod samples;
 mod shrink;
 #[path = "../support/mod.rs"]
 mod support;
