@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::access::Access;
 use crate::admin::{self, Admin};
-use crate::auth::{self, Auth, SigningKey};
+use crate::auth::{self, Auth, SigningKey, UsersFileError};
 use crate::config::{Config, Source};
 use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
@@ -76,6 +76,9 @@ pub enum StartError {
     /// The users in the data directory cannot be read, which must not leave everything open.
     #[error("the users in the data directory cannot be read: {0}")]
     Users(#[source] serde_json::Error),
+    /// The file with the users cannot be used.
+    #[error(transparent)]
+    UsersFile(#[from] UsersFileError),
     /// The certificates for the port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -166,6 +169,13 @@ impl Server {
             core.spawn(async move {
                 tls.follow(token).await;
                 "follower of certificates"
+            });
+        }
+        if node.auth.file().is_some() {
+            let (auth, token) = (node.auth.clone(), background.clone());
+            core.spawn(async move {
+                auth.follow(token).await;
+                "follower of users"
             });
         }
         let port = Port {
@@ -310,7 +320,16 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
         Some(secret) => SigningKey::new(secret),
         None => SigningKey::random(),
     };
-    let auth = Auth::new(users, key, config.auth_token_lifetime, config.limits.failed_logins);
+    let (lifetime, failures) = (config.auth_token_lifetime, config.limits.failed_logins);
+    let auth = match config.users() {
+        None => Auth::new(users, key, lifetime, failures),
+        Some(file) => {
+            if !users.users.is_empty() {
+                tracing::warn!("the users in the data directory are not used, but those of --users-file");
+            }
+            Auth::of_file(file, key, lifetime, failures)?
+        }
+    };
     let of_source = |record: &crate::store::Record| record.origin == crate::store::Origin::Source;
     let has_configuration =
         !is_new && if mirrors { restored.revision > Revision::ZERO } else { restored.records.iter().any(of_source) };

@@ -8,21 +8,25 @@
 //! that a change of roles is felt at once; a new password or the deletion of the user ends the user's tokens.
 //!
 //! The users are one small immutable [`State`] behind a pointer; changes go through the store's sequencer into the
-//! journal before they are seen.
+//! journal before they are seen. Or they are those of a file, which is followed, and calls do not change them.
 
 pub mod attempts;
 pub mod caller;
+pub mod file;
 pub mod keeper;
 pub mod password;
 pub mod peer;
 pub mod permission;
+pub mod standing;
 pub mod state;
 pub mod token;
 
 pub use caller::Caller;
+pub use file::{UsersFile, UsersFileError};
 pub use keeper::{Auth, ChangeError};
 pub use peer::{Credentials, Peer};
 pub use permission::{Access, Permission};
+pub use standing::Standing;
 pub use state::{State, User};
 pub use token::SigningKey;
 

@@ -4,6 +4,7 @@
 mod args;
 mod client;
 mod demo;
+mod hash_password;
 mod log;
 mod log_level;
 pub mod reference;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Check(flags) => serve::check(flags),
         Command::Status(flags) => status::status(&flags),
         Command::LogLevel(flags) => log_level::log_level(&flags),
+        Command::HashPassword => hash_password::hash_password(),
     };
     match ended {
         Ok(code) => code,

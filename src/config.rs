@@ -44,6 +44,8 @@ pub struct Config {
     /// Secret that signs the tokens of users. Default one of the data directory's own, or a random one. Replicas need
     /// the same one to accept each other's tokens.
     pub auth_token_key: Option<Vec<u8>>,
+    /// File with the users, instead of those of the etcd Auth API. Default none.
+    pub users_file: Option<PathBuf>,
     /// How long a token is good. Default 24 hours, as APISIX's gRPC mode never asks for another one; a change of the
     /// user's password ends it earlier.
     pub auth_token_lifetime: Duration,
@@ -91,6 +93,12 @@ pub enum Source {
 }
 
 impl Config {
+    /// The file with the users, if there is one.
+    pub fn users(&self) -> Option<crate::auth::UsersFile> {
+        let certificates = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        self.users_file.clone().map(|path| crate::auth::UsersFile { path, certificates })
+    }
+
     /// The etcd whose keys are served at its own revisions: the one that is the source, or the one that is published into.
     pub fn mirrored(&self) -> Option<&upstream::UpstreamConfig> {
         match (&self.publish, &self.source) {
@@ -113,6 +121,7 @@ impl Default for Config {
             prefix: Prefix::default(),
             data_dir: None,
             auth_token_key: None,
+            users_file: None,
             auth_token_lifetime: Duration::from_hours(24),
             gateway_keepalive: None,
             drain: Duration::from_secs(10),

@@ -24,6 +24,6 @@ pub use frame::{Frame, Part};
 pub use hub::Hub;
 pub use interest::{Interest, Scope};
 pub use lag::Lag;
-pub use message::{Cancel, Message, REPLACED};
-pub use session::{Create, Session, WatchId};
+pub use message::{Cancel, DENIED, Message, REPLACED};
+pub use session::{Create, Permit, Session, WatchId};
 pub use stream::{Cursor, Protocol, Stream};

@@ -63,7 +63,7 @@ Each setting is a flag of `confcast serve` and `confcast check`, an environment 
 `--config` names, in TOML ([deploy/confcast.toml](../deploy/confcast.toml) is one). Flags come before variables, and these
 before the file. What there may be several of is a flag given again, a variable with commas, or a list in the file. A name
 that is not known is an error, also in the file. Settings are read at the start; served certificates, the control plane's
-token and files of resources are followed as they change.
+token, users and files of resources are followed as they change.
 
 `confcast check`, with the same flags and variables, says what is wrong without starting a server.
 "
@@ -125,6 +125,10 @@ fn documents() -> Vec<(String, String)> {
     names.into_iter().map(read).map(|(text, name)| (name, text)).collect()
 }
 
+fn deployed(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name)
+}
+
 /// Commands that start a server, in blocks for a shell.
 fn serve_commands(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
@@ -145,6 +149,7 @@ fn servers_can_be_started_as_the_documents_say() {
         ("client.key", key),
         ("password", "a".into()),
         ("token", "a".into()),
+        ("users.toml", fs::read_to_string(deployed("users.toml")).expect("text")),
         ("apisix.yaml", "routes: []\n#END\n".into()),
     ]);
     for (name, text) in given {

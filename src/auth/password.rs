@@ -135,6 +135,11 @@ impl Claim<'_> {
     }
 }
 
+/// The hash of a password, with a salt of its own, for a file of users. Takes some time.
+pub fn hash_of(password: &str) -> String {
+    hash(password, &rand::random())
+}
+
 fn hash(password: &str, salt: &Salt) -> String {
     let hash = Argon2::default().hash_password_with_salt(password.as_bytes(), salt);
     hash.expect("the default parameters and a salt of this length are valid").to_string()

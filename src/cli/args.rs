@@ -7,6 +7,7 @@ pub(super) mod publish;
 pub(super) mod status;
 mod tls;
 pub(super) mod upstream;
+mod users;
 
 use std::path::PathBuf;
 
@@ -65,6 +66,8 @@ pub(super) enum Command {
     Status(status::StatusArgs),
     /// Show what a running server logs, or change it
     LogLevel(admin::LogLevelArgs),
+    /// Make the hash of a password for --users-file; asks for it, or reads a line from the standard input
+    HashPassword,
 }
 
 /// Settings of a server.
@@ -166,6 +169,8 @@ pub(super) struct ServeArgs {
     pub(super) tls: TlsArgs,
     #[command(flatten)]
     pub(super) upstream: upstream::UpstreamArgs,
+    #[command(flatten)]
+    pub(super) users: users::UserArgs,
 }
 
 /// Settings of the demo.

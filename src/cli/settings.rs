@@ -7,6 +7,7 @@ mod publish;
 mod source;
 mod tls;
 mod upstream;
+mod users;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,7 @@ pub(super) struct File {
     data_dir: Option<PathBuf>,
     auth_token_key_file: Option<PathBuf>,
     auth_token_seconds: Option<u64>,
+    users_file: Option<PathBuf>,
     gateway_keepalive_seconds: Option<u64>,
     drain_seconds: Option<u64>,
     drain_spread_seconds: Option<u64>,
@@ -169,6 +171,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         )?,
         data_dir: args.data_dir.or(file.data_dir),
         limits: limits::resolve(&args.limits, &limits),
+        users_file: args.users.users_file.or(file.users_file),
         tls: tls::resolve(TlsArgs {
             tls_cert: several(args.tls.tls_cert, file.tls_cert),
             tls_key: several(args.tls.tls_key, file.tls_key),
@@ -210,6 +213,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
         args.guard.removal_guard_percent.or(file.removal_guard_percent),
         args.guard.removal_guard_seconds.or(file.removal_guard_seconds),
     )?;
+    users::check(&config)?;
     config.publish = publish::resolve(&published, &config, published_to)?;
     Ok(config)
 }

@@ -127,7 +127,7 @@ macro_rules! unary {
         ($path, |call| {
             Box::pin(async move {
                 let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
-                let run = async |request| match &node.upstream {
+                let run = async |request| match node.answered_by($path)? {
                     Some(upstream) => Ok(upstream.call($path, request, token.as_deref()).await?),
                     None => node.$method(&caller, request).await,
                 };
@@ -207,8 +207,9 @@ async fn range(call: Call) -> Answer {
 
 async fn authenticate(call: Call) -> Answer {
     let (node, Credentials { token, peer }) = (call.node.clone(), call.credentials.clone());
-    let run = async |request| match &node.upstream {
-        Some(upstream) => Ok(upstream.call("/etcdserverpb.Auth/Authenticate", request, token.as_deref()).await?),
+    let path = "/etcdserverpb.Auth/Authenticate";
+    let run = async |request| match node.answered_by(path)? {
+        Some(upstream) => Ok(upstream.call(path, request, token.as_deref()).await?),
         None => node.log_in(peer.as_deref(), request).await,
     };
     unary(call, run).await

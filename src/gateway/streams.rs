@@ -34,7 +34,7 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
             Err(_) if !lines.is_empty() => break,
             Err(error) => return Err(error),
         };
-        let response = match &node.upstream {
+        let response = match node.answered_by("/etcdserverpb.Lease/LeaseKeepAlive")? {
             Some(upstream) => upstream.keep_alive(request, token.as_deref()).await?,
             None => node.lease_keep_alive(&caller, request).await?,
         };
@@ -51,7 +51,7 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
 pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, deadline) = (call.node.clone(), call.caller(), call.deadline);
     let request = json::read(&read_body(call.request).await?)?;
-    if let Some(upstream) = &node.upstream {
+    if let Some(upstream) = node.answered_by("/v3electionpb.Election/Observe")? {
         // The etcd says nothing before there is a leader.
         let answers = tokio::select! {
             answers = upstream.observe(request, call.credentials.token.as_deref()) => answers?,

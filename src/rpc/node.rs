@@ -13,7 +13,7 @@ use crate::config::limits::Limits;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
 use crate::store::{KeyRange, Revision, Snapshot, Store, Writer};
-use crate::upstream::{Cluster, Upstream};
+use crate::upstream::{Cluster, Upstream, forward};
 use crate::watch::Hub;
 use crate::wire::Identity;
 
@@ -83,11 +83,12 @@ impl Node {
 
     /// The state to answer a read from.
     pub fn read(&self) -> Result<Arc<Snapshot>, EtcdError> {
-        if self.upstream.as_ref().is_some_and(Upstream::forbids_reads) {
+        if self.auth.file().is_none() && self.upstream.as_ref().is_some_and(Upstream::forbids_reads) {
             return Err(EtcdError::new(
                 tonic::Code::PermissionDenied,
                 "confcast: the etcd behind this mirror has users, whose permissions a mirror does not know; \
-                 read there, or allow everybody with --upstream-open-reads",
+                 read there, give the mirror users of its own with --users-file, or allow everybody with \
+                 --upstream-open-reads",
             ));
         }
         if self.readiness.is_loaded() {
@@ -103,6 +104,22 @@ impl Node {
                 Err(EtcdError::new(tonic::Code::InvalidArgument, upstream.prefixes().refusal()))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// The etcd that answers a call which a mirror does not; none if this server answers it.
+    ///
+    /// A mirror with users of its own knows them itself. Its etcd does not know them, so that it could not decide over
+    /// what they write.
+    pub fn answered_by(&self, path: &str) -> Result<Option<&Upstream>, EtcdError> {
+        let Some(upstream) = self.upstream.as_ref().filter(|_| forward::is_forwarded(path)) else { return Ok(None) };
+        match self.auth.file() {
+            None => Ok(Some(upstream)),
+            Some(_) if path.starts_with("/etcdserverpb.Auth/") => Ok(None),
+            Some(_) => Err(EtcdError::new(
+                tonic::Code::PermissionDenied,
+                "confcast: this mirror has users of its own (--users-file), who may read; write at the etcd behind it",
+            )),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::AppBody;
 use crate::serve::grpc::{self, Messages, PREFIX};
 use crate::serve::request::RequestBody;
-use crate::upstream::{MIRROR, forward};
+use crate::upstream::MIRROR;
 
 /// The path of the call whose answer is a watch stream.
 pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
@@ -55,9 +55,11 @@ impl Router {
 
     /// Answers a gRPC request.
     pub async fn call(&self, request: Request<RequestBody>) -> Response<AppBody> {
-        if let Some(upstream) = &self.node.upstream
-            && forward::is_forwarded(request.uri().path())
-        {
+        let upstream = match self.node.answered_by(request.uri().path()) {
+            Ok(upstream) => upstream,
+            Err(error) => return grpc::error(&error),
+        };
+        if let Some(upstream) = upstream {
             return match upstream.pass(request.map(tonic::body::Body::new)).await {
                 Ok(response) => response.map(|body| AppBody::Other(axum::body::Body::new(body))),
                 Err(status) => grpc::error(&status.into()),

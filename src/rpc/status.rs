@@ -171,6 +171,7 @@ impl From<ChangeError> for EtcdError {
         match error {
             ChangeError::Refused(error) => error.into(),
             ChangeError::Store(error) => error.into(),
+            ChangeError::OfFile(_) => Self::new(Code::FailedPrecondition, format!("confcast: {error}")),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::ending::Ending;
 use super::node::{MAX_MESSAGE, Node, credentials};
 use super::router::WATCH;
 use super::status::EtcdError;
-use crate::auth::{Auth, Credentials};
+use crate::auth::{Auth, Credentials, Standing};
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
@@ -21,10 +21,11 @@ use crate::serve::grpc::{self, Messages};
 use crate::serve::request::RequestBody;
 use crate::serve::rope::Rope;
 use crate::serve::streams::{Place, Streams};
+use crate::store::KeyRange;
 use crate::telemetry::calls::Call;
 use crate::telemetry::serve as limits;
 use crate::upstream::{MIRROR, Upstream};
-use crate::watch::{Create, Message, Protocol, Session, WatchId};
+use crate::watch::{Create, DENIED, Message, Permit, Protocol, Session, WatchId};
 use crate::wire::Identity;
 
 /// Messages are packed into one piece up to about this many bytes, so that a stream with many events needs few writes.
@@ -57,16 +58,22 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
     }))
 }
 
-/// Why a watcher is refused to those who may not read all of its range. With the prefix that etcd's has, whatever the
-/// reason is in detail.
-const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
-
 /// Why a watcher is refused at a mirror that does not keep all of its range.
 const NOT_KEPT: &str = "rpc error: code = InvalidArgument desc = confcast: this mirror has only the keys below its \
                         --upstream-prefix; the etcd has the others";
 
 /// Why a watcher is refused where there are too many.
 const TOO_MANY: &str = "confcast: too many watchers on one stream";
+
+impl Permit for Standing {
+    fn has_changed(&mut self) -> bool {
+        Standing::has_changed(self)
+    }
+
+    fn covers(&self, range: &KeyRange) -> bool {
+        self.may_read(range)
+    }
+}
 
 /// A watch stream and who has opened it.
 #[derive(Debug)]
@@ -97,7 +104,10 @@ impl Watching {
             })?),
         };
         let client = credentials.peer.as_ref().map(|peer| peer.address);
-        let session = node.hub.session_of(protocol, client);
+        let mut session = node.hub.session_of(protocol, client);
+        if let Some(standing) = node.auth.standing(&credentials) {
+            session.hold_to(Box::new(standing));
+        }
         let (auth, upstream, most) = (node.auth.clone(), node.upstream.clone(), node.limits.watchers);
         Ok(Self { session, auth, upstream, credentials, most, _place: place })
     }

@@ -46,6 +46,8 @@ subject! {
     Counter RECEIVED = "confcast_received_bytes_total", "protocol" in &[HTTP1, HTTP2];
     /// What was refused because there is too much of it
     Counter REFUSED = "confcast_refused_total", "limit" in LIMITS;
+    /// Times that the file of users was looked at and could not be used, while the users from before are kept
+    Counter USERS_FAILED = "confcast_users_file_failed_total";
     /// Handshakes of TLS that failed
     Counter TLS_FAILED = "confcast_tls_handshakes_failed_total";
     /// When the certificate that clients are shown ends, in seconds since the epoch; 0 without TLS

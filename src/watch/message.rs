@@ -63,7 +63,13 @@ pub enum Cancel {
     Compacted(Revision),
     /// The same for a mirror, as the store has another history now.
     Replaced(Revision),
+    /// The client may not see the watcher's range any more, as of this revision of the store.
+    Denied(Revision),
 }
+
+/// Why a watcher is refused, or ended, where not all of its range may be read. With the prefix that etcd's has, whatever
+/// the reason is in detail.
+pub const DENIED: &str = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
 
 /// Why a mirror's watcher ended, when it was [replaced](Cancel::Replaced).
 pub const REPLACED: &str = "confcast: another history";
@@ -165,6 +171,9 @@ impl Message {
             Self::Canceled { id, cancel: Cancel::Replaced(floor) } => {
                 (Head { id: *id, canceled: true, compact_revision: *floor, reason: REPLACED, ..head }, None)
             }
+            Self::Canceled { id, cancel: Cancel::Denied(revision) } => {
+                (Head { id: *id, revision: *revision, canceled: true, reason: DENIED, ..head }, None)
+            }
             Self::Progress { id, revision } => (Head { id: *id, revision: *revision, ..head }, None),
             Self::Events { id, frame, part } => {
                 let fragment = part.as_ref().is_some_and(|part| part.more);
@@ -212,6 +221,7 @@ mod tests {
             Message::Refused { revision: Revision(5), reason: "a \"reason\"" },
             Message::Canceled { id: other, cancel: Cancel::Requested(Revision(5)) },
             Message::Canceled { id: zero, cancel: Cancel::Compacted(Revision(3)) },
+            Message::Canceled { id: zero, cancel: Cancel::Denied(Revision(5)) },
             Message::Progress { id: WatchId::ALL, revision: Revision(5) },
             Message::Events { id: zero, frame: frame(false), part: None },
             Message::Events { id: other, frame: frame(true), part: None },

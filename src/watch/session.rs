@@ -2,6 +2,8 @@
 //!
 //! Does no I/O: the edge feeds requests in and polls messages out when the connection has room.
 
+mod permit;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use super::message::{Cancel, Message};
 use super::registry::Registration;
 use super::stream::{Cursor, Protocol, Stream};
 use crate::store::{KeyRange, Revision, Snapshot};
+pub use permit::Permit;
 
 /// Number of a watcher on its stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +87,8 @@ pub struct Session {
     /// Responses with events that were polled and the edge has not told of, and their events.
     unsent: [u32; 2],
     notify: Option<Box<Interval>>,
+    /// None where everybody may see everything.
+    permit: Option<Box<dyn Permit>>,
 }
 
 #[derive(Debug)]
@@ -100,7 +105,7 @@ enum Watcher {
         /// When anything was last sent.
         spoke: Instant,
     },
-    /// Ended by compaction. The id stays taken until the client cancels it.
+    /// Ended by the server. The id stays taken until the client cancels it.
     Ended,
 }
 
@@ -118,6 +123,7 @@ impl Session {
             progress_requests: 0,
             unsent: [0; 2],
             notify: None,
+            permit: None,
         }
     }
 
@@ -225,6 +231,7 @@ impl Session {
     }
 
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
+        self.look_at_permit();
         if let Some(answer) = self.answers.pop_front() {
             return Poll::Ready(answer);
         }
