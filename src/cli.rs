@@ -3,6 +3,7 @@
 
 mod args;
 mod client;
+mod completions;
 mod demo;
 mod hash_password;
 mod log;
@@ -40,6 +41,7 @@ pub fn main() -> ExitCode {
         Command::Status(flags) => status::status(&flags),
         Command::LogLevel(flags) => log_level::log_level(&flags),
         Command::HashPassword => hash_password::hash_password(),
+        Command::Completions { shell } => Ok(completions::completions(shell)),
     };
     match ended {
         Ok(code) => code,

@@ -1,4 +1,4 @@
-//! `confcast status` of one server and of several.
+//! `confcast status` of one server and of several, and completions for shells.
 #![allow(clippy::print_stdout, missing_docs)]
 
 mod support;
@@ -52,4 +52,21 @@ fn several_servers_are_asked_at_once() {
     assert_eq!(all[1]["status"]["ready"], true, "{all}");
     assert_eq!(all[1]["status"]["watch"]["lag"], json!({"streams": 0, "revisions": 0, "seconds": 0.0}));
     assert_eq!(all[1]["revisions_behind"], 0);
+}
+
+#[test]
+fn shells_are_told_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = run(&["completions", shell]);
+        assert_eq!(completions.status.code(), Some(0));
+        for word in ["log-level", "translate", "xds-server", "endpoint"] {
+            assert!(text(&completions).contains(word), "{shell}: no {word}");
+        }
+    }
+    let script = run(&["completions", "bash"]).stdout;
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("confcast.bash");
+    std::fs::write(&file, script).expect("written");
+    assert!(Command::new("bash").arg("-n").arg(file).status().expect("bash runs").success());
+    assert_eq!(run(&["completions", "none"]).status.code(), Some(2));
 }

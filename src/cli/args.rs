@@ -68,6 +68,11 @@ pub(super) enum Command {
     LogLevel(admin::LogLevelArgs),
     /// Make the hash of a password for --users-file; asks for it, or reads a line from the standard input
     HashPassword,
+    /// Print what a shell needs to complete this program's commands and flags
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Settings of a server.
