@@ -21,6 +21,7 @@ mod listener;
 mod matchers;
 mod order;
 mod path;
+mod pcre;
 mod raw_path;
 mod redirect;
 pub mod report;

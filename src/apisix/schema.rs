@@ -4,11 +4,13 @@
 //! takes: since 3.6 one unknown field rejects the whole object.
 
 mod connections;
+mod foreign;
 mod plugins;
 
 use serde_json::{Map, Value};
 
 use super::object::{Kind, Object};
+pub use foreign::check_foreign;
 
 /// Fields of a route.
 const ROUTE: [&str; 18] = [
@@ -71,18 +73,6 @@ pub fn check(object: &Object) -> Result<(), String> {
         Kind::StreamRoute => connections::check_stream_route(fields),
         _ => Ok(()),
     }
-}
-
-/// Checks an object that somebody wrote for APISIX, of whatever version: only that it cannot do harm to others.
-pub fn check_foreign(object: &Object) -> Result<(), String> {
-    let value: Value = serde_json::from_slice(&object.value).map_err(|error| format!("not JSON: {error}"))?;
-    let Value::Object(fields) = &value else { return Err("not a JSON object".into()) };
-    match (object.key.kind, object.key.id.split_once('/')) {
-        // Secrets are below their manager.
-        (Kind::Secret, Some((manager, id))) => check_id(manager).and_then(|()| check_id(id))?,
-        _ => check_id(&object.key.id)?,
-    }
-    fields.get("vars").map_or(Ok(()), check_vars)
 }
 
 fn check_id(id: &str) -> Result<(), String> {

@@ -71,6 +71,8 @@ pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter
     {
         return match wrapped.config {
             _ if wrapped.disabled => Filter::Off,
+            // One inside of another, and so on without end, is nothing that Envoy would understand.
+            Some(inner) if any::type_of(&inner) == name => Filter::Protects(name),
             Some(inner) => take(&inner, port, notes),
             None => Filter::Harmless,
         };

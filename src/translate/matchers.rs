@@ -7,6 +7,7 @@ use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use regex::Regex;
 
+use super::pcre;
 use crate::apisix::Expr;
 use crate::apisix::expr::{self, Op};
 
@@ -100,13 +101,23 @@ impl Text {
     }
 }
 
+/// Longest regular expression that is passed on, in bytes.
+const LONGEST: usize = 8192;
+
 /// A regular expression that must match a whole text, in PCRE's form. Envoy's are RE2's, which are checked by a close
-/// relative, as APISIX takes an invalid one for one that never matches.
+/// relative, as APISIX takes an invalid one, or one that is too large, for one that never matches: always, if inverted.
 pub(super) fn full_match(regex: &str) -> Result<String, String> {
+    if regex.len() > LONGEST {
+        return Err(format!("a regular expression {} bytes long", regex.len()));
+    }
     Regex::new(regex).map_err(|error| {
         let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
-        format!("the regular expression {regex:?} is not valid: {last}")
+        let (start, more) = regex.char_indices().nth(200).map_or((regex, ""), |(at, _)| (&regex[..at], "…"));
+        format!("the regular expression {start:?}{more} is not valid: {last}")
     })?;
+    if pcre::is_too_large(regex) {
+        return Err("a regular expression that is too large when compiled".into());
+    }
     Ok(full(regex))
 }
 

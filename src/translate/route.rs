@@ -18,6 +18,7 @@ use super::filters::{self, Filter};
 use super::headers::Mutation;
 use super::matchers::{self, Header};
 use super::path::{self, Uri};
+use super::pcre;
 use super::raw_path::{Normalisation, Sent};
 use super::report::Notes;
 use crate::apisix::Expr;
@@ -122,6 +123,14 @@ pub(super) fn take(
         conditions.push(Expr::is("http_content_type", Op::Matches, "^application/grpc(?:\\+.*)?\\z"));
     }
     refusals.extend(unsupported(found));
+    if pcre::is_slow(found) {
+        let reason = "APISIX may take long for a regular expression with repetitions inside of repetitions";
+        notes.approximate(
+            "match",
+            reason,
+            "what takes it too long does not match; lua_regex_match_limit bounds the time",
+        );
+    }
     if !matches_ever(found, notes) || methods.as_ref().is_some_and(Vec::is_empty) {
         return None;
     }
