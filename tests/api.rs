@@ -332,7 +332,10 @@ fn bytes_that_are_no_protocol_do_no_harm() {
 #[test]
 fn a_client_that_leaves_is_forgotten_and_one_that_does_not_read_costs_nothing() {
     let confcast = server();
-    let streams = || http::get(confcast.admin, "/status").json()["watch"].clone();
+    let streams = || {
+        let watch = http::get(confcast.admin, "/status").json()["watch"].clone();
+        json!({"streams": watch["streams"], "watchers": watch["watchers"], "interests": watch["interests"]})
+    };
     let mut watches: Vec<_> = (0..50).map(|_| Watch::open(confcast.address, "a/", "a0", 0)).collect();
     assert_eq!(streams(), json!({"streams": 50, "watchers": 50, "interests": 1}));
     // Nobody reads while 60 MB are written to each of them.

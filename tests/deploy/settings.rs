@@ -92,6 +92,7 @@ pub fn check_text(name: &str, text: &str, environment: &BTreeMap<String, String>
                 _ if setting.ends_with("_ca") => fs::write(&here, authority.issuer.pem()).expect("written"),
                 _ if setting.ends_with("_cert") => fs::write(&here, &certificate).expect("written"),
                 _ if setting.ends_with("_key") => fs::write(&here, &key).expect("written"),
+                "users_file" => drop(fs::copy(deploy("users.toml"), &here).expect("copied")),
                 _ => fs::write(&here, "a secret of more than thirty-two bytes").expect("written"),
             }
             *value = toml::Value::String(here.display().to_string());
