@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod generate;
+mod instructions;
 mod perf;
 mod run;
 mod tools;
@@ -47,6 +48,12 @@ enum Task {
         /// Only these comparisons
         only: Vec<String>,
     },
+    /// Count the instructions of the hot paths under valgrind, and fail if one takes a tenth more than is committed
+    Instructions {
+        /// Commit to what is counted: write benches/instructions.txt
+        #[arg(long)]
+        update: bool,
+    },
     /// Format the code and apply what the linter knows how to mend
     Fix,
     /// Generate what is committed and made from something else: src/pb, src/envoy's descriptors, docs/metrics.md, docs/configuration.md
@@ -63,6 +70,7 @@ fn main() -> ExitCode {
         Task::Verify => verify::verify(),
         Task::Fuzz { target, seconds } => fuzz::run_target(&target, seconds),
         Task::Perf { trial, only } => perf::perf(trial, &only),
+        Task::Instructions { update } => instructions::instructions(update),
         Task::Fix => verify::fix(),
         Task::Gen { check } => generate::generate(check),
     };
