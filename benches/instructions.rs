@@ -22,8 +22,8 @@ const PATHS: [(&str, fn()); 7] = [
     ("commit_one_key", commit),
     ("fan_out_grpc", || fan_out(fan_out_grpc)),
     ("fan_out_json", || fan_out(fan_out_json)),
-    ("frame_grpc", || frame(|interest, snapshot| frame_grpc(interest, snapshot))),
-    ("frame_json", || frame(|interest, snapshot| frame_json(interest, snapshot))),
+    ("frame_grpc", || frame(frame_grpc)),
+    ("frame_json", || frame(frame_json)),
     ("range_1000", range_answer),
     ("interest_look_up", look_up),
 ];
