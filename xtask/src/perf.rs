@@ -59,7 +59,7 @@ const COMPARISONS: [Comparison; 16] = [
     of(
         ("many-gateway", "gateway"),
         (0, "1"),
-        ("fanout --streams 15000 --events 20", "fanout --streams 300 --events 5"),
+        ("fanout --streams 18000 --events 20", "fanout --streams 300 --events 5"),
     ),
     of(
         ("many-grpc", "grpc"),
