@@ -2,6 +2,7 @@
 //! on for longer, guided by coverage.
 #![allow(clippy::print_stdout, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use confcast::envoy::{Resource, ResourceType};
@@ -24,10 +25,16 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 }
 
 fn run(name: &str, rounds: usize, target: fn(&[u8])) {
+    run_with(name, Vec::new(), rounds, target);
+}
+
+/// With inputs beside those of the corpus.
+fn run_with(name: &str, more: Vec<Vec<u8>>, rounds: usize, target: fn(&[u8])) {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let corpus = corpus(name);
+    let mut corpus = corpus(name);
+    corpus.extend(more);
     for input in &corpus {
         target(input);
     }
@@ -64,7 +71,7 @@ fn requests_over_grpc() {
 
 #[test]
 fn resources_of_a_control_plane() {
-    run("xds_resources", MESHES, fuzz::xds_resources);
+    run_with("xds_resources", resources().into_values().collect(), MESHES, fuzz::xds_resources);
 }
 
 #[test]
@@ -72,13 +79,11 @@ fn files_of_resources() {
     run("resource_files", MESHES, fuzz::resource_files);
 }
 
-/// Run by hand when the pool has grown: `cargo test --test fuzz_corpus -- --ignored`.
-#[test]
-#[ignore = "writes into the source tree"]
-fn write_the_corpus_of_resources() {
+/// The pool of resources as inputs by name: each alone, and meshes of them. With `CONFCAST_GENERATE=1` they are written as
+/// what `cargo xtask fuzz` begins with.
+fn resources() -> BTreeMap<String, Vec<u8>> {
     let made = rcgen::generate_simple_self_signed(vec!["s.test".to_owned()]).expect("made");
     let pool = confcast::testing::pool::pool(&made.cert.pem(), &made.signing_key.serialize_pem());
-    let folder = |target: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let frame = |resource: &Resource| {
         let bytes = mesh::encode(resource);
         let kind = ResourceType::ALL.iter().position(|kind| *kind == resource.resource_type()).expect("a type");
@@ -86,12 +91,15 @@ fn write_the_corpus_of_resources() {
         [&[u8::try_from(kind).expect("small"), length[0], length[1]], bytes.as_slice()].concat()
     };
     let longest = pool.iter().map(Vec::len).max().unwrap_or(0);
+    let mut inputs = BTreeMap::new();
     for form in 0..longest {
         let world: Vec<_> = pool.iter().filter_map(|forms| forms.get(form).or(forms.first())).collect();
-        let bytes: Vec<u8> = world.iter().flat_map(|resource| frame(resource)).collect();
-        std::fs::write(folder("xds_resources").join(format!("world{form}")), bytes).expect("written");
+        inputs.insert(format!("world{form}"), world.iter().flat_map(|resource| frame(resource)).collect());
     }
-    for (at, resource) in pool.iter().flatten().enumerate() {
-        std::fs::write(folder("xds_resources").join(format!("one{at}")), frame(resource)).expect("written");
+    inputs.extend(pool.iter().flatten().enumerate().map(|(at, resource)| (format!("one{at}"), frame(resource))));
+    if std::env::var_os("CONFCAST_GENERATE").is_some() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/xds_resources");
+        inputs.iter().for_each(|(name, input)| std::fs::write(folder.join(name), input).expect("written"));
     }
+    inputs
 }
