@@ -4,3 +4,4 @@ pub mod ads;
 pub mod fuzz;
 pub mod mesh;
 pub mod pool;
+pub mod ports;

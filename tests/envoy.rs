@@ -5,8 +5,9 @@ mod support;
 
 use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
+use confcast::testing::ports::free_port;
 use serde_json::json;
-use support::envoy::{Envoy, ask, free_port};
+use support::envoy::{Envoy, ask};
 use support::{program, until};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::envoy::free_port;
+use confcast::testing::ports::free_port;
 use support::etcd::Etcd;
 use support::history::check;
 use support::history::follower::{self, Follower, Habit, Heard};

@@ -9,11 +9,11 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use confcast::testing::ports::free_port;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
-use support::envoy::free_port;
 use support::etcd::{Etcd, Release};
 use support::history::check;
 use support::history::follower::{self, Follower, Habit, Heard};

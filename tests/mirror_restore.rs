@@ -7,8 +7,8 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use confcast::testing::ports::free_port;
 use serde_json::json;
-use support::envoy::free_port;
 use support::etcd::Etcd;
 use support::history::follower::{Follower, Habit, Heard};
 use support::history::load::{Load, Mix};

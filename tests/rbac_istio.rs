@@ -9,12 +9,13 @@ use confcast::apisix::matching::{self, Request};
 use confcast::envoy::Resource;
 use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
+use confcast::testing::ports::free_port;
 use confcast::translate::{Options, translate_all};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use support::envoy::{Envoy, ask, free_port};
+use support::envoy::{Envoy, ask};
 use support::{program, shared, until};
 
 const HOSTS: [&str; 5] = ["exact.com", "a.suffix.com", "prefix.a", "not-exact.com", "other"];

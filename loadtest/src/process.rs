@@ -1,12 +1,13 @@
 //! Processes of servers: started, pinned, and looked at.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use confcast::testing::ports::free_port;
 
 use crate::client::Client;
 use crate::target::{Protocol, Target};
@@ -37,7 +38,7 @@ impl Server {
     pub(crate) fn start(kind: &Kind, flags: &[String], pinned: bool) -> Result<Self> {
         let memory = Path::new("/dev/shm");
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }?;
-        let (port, peers) = (free_port()?, free_port()?);
+        let (port, peers) = (free_port(), free_port());
         let (address, peer) = (format!("127.0.0.1:{port}"), format!("http://127.0.0.1:{peers}"));
         let client = format!("http://{address}");
         let words: Vec<String> = match kind {
@@ -110,10 +111,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Runs this process on the second core from now on. False if that cannot be done here.

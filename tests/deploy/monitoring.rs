@@ -5,10 +5,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use confcast::testing::ports::free_port;
 use serde_json::{Value, json};
 
 use crate::manifests::list;
-use crate::support::envoy::free_port;
 use crate::support::{Confcast, http, program, until};
 use crate::{deploy, run};
 

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use confcast::apisix::matching::{Answer, Request};
 use confcast::testing::ads::{AdsServer, Habits};
+use confcast::testing::ports::free_port;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use support::envoy::{Envoy, Line};
@@ -89,7 +90,7 @@ async fn envoy_and_apisix_decide_alike() {
     println!("SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut judge = Judge::start(&binary).await;
-    let ports = support::envoy::free_ports(4);
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let mut decided: BTreeMap<&str, usize> = BTreeMap::new();
     let mut configurations = 0;
     for round in 0..rounds {

@@ -10,6 +10,7 @@ use confcast::apisix::matching::{Answer, Request};
 use confcast::envoy::{Resource, ResourceType};
 use confcast::testing::ads::{AdsServer, Habits};
 use confcast::testing::mesh;
+use confcast::testing::ports::free_port;
 use confcast::translate::{Fidelity, Report};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -17,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::decide::{Apisix, agree, kind};
-use crate::support::envoy::{Envoy, Line, ask, free_ports};
+use crate::support::envoy::{Envoy, Line, ask};
 use crate::support::{self, program};
 
 /// Requests to a chain for each of its routes, and at least so many.
@@ -151,7 +152,7 @@ fn read(folder: &str) -> Vec<Sample> {
 /// Gives each part a port.
 fn place(samples: &mut [Sample]) {
     let parts: Vec<_> = samples.iter_mut().flat_map(|sample| &mut sample.parts).collect();
-    let ports = free_ports(parts.len());
+    let ports: Vec<u16> = parts.iter().map(|_| free_port()).collect();
     parts.into_iter().zip(ports).for_each(|(part, port)| part.port = port);
 }
 

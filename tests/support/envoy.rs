@@ -1,6 +1,6 @@
 //! A real Envoy, as a client of the test control plane and as the judge of where a request goes.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -66,17 +66,6 @@ fn bootstrap_for(port: u16, delta: bool) -> Value {
             },
         }]},
     })
-}
-
-/// A port that is free now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
-/// Several ports that are free now.
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let bound: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    bound.iter().map(|listener| listener.local_addr().expect("an address").port()).collect()
 }
 
 /// Sends a request on a connection of its own. None if nobody listens.

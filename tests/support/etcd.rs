@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::envoy::free_port;
 use super::tls::Authority;
 use super::{http, program, until};
+use confcast::testing::ports::free_port;
 
 /// Debian's etcd, which is 3.4, 3.5 and 3.6, as far as they are there.
 pub fn etcds() -> Vec<PathBuf> {

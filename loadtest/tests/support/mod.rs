@@ -4,10 +4,12 @@
 #![allow(clippy::disallowed_methods, reason = "processes take real time")]
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use confcast::testing::ports::free_port;
 
 pub fn tool() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_confcast-loadtest"))
@@ -32,8 +34,7 @@ pub fn etcd() -> Option<String> {
 }
 
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 /// A program that listens, killed when it is dropped.
@@ -48,9 +49,11 @@ impl Running {
         let address = free_address();
         let mut command = Command::new(program);
         command.args(args).args(["--listen", &address.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-        let running = Self { child: command.spawn().expect("it starts"), address };
+        let mut running = Self { child: command.spawn().expect("it starts"), address };
         let started = Instant::now();
         while TcpStream::connect(address).is_err() {
+            let ended = running.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "{} ended: {ended:?}", program.display());
             assert!(started.elapsed() < Duration::from_secs(20), "{} does not listen", program.display());
             std::thread::sleep(Duration::from_millis(10));
         }
