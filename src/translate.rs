@@ -9,6 +9,7 @@
 //! filters cannot be expressed answers 403.
 
 mod action;
+mod bounds;
 mod cluster;
 mod derived;
 mod endpoints;

@@ -15,7 +15,7 @@ fn dump() -> Value {
         "name": "c",
         "a_field_of_the_future": true,
         "load_assignment": assignment,
-        "circuit_breakers": {"thresholds": [{"max_requests": 5}]},
+        "upstream_bind_config": {"source_address": {"address": "127.0.0.1", "port_value": 0}},
     });
     let routes = json!([{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]);
     let configuration = json!({
@@ -47,7 +47,7 @@ fn a_dump_becomes_any_of_the_forms() {
     let all: Value = serde_json::from_str(&out).expect("JSON");
     let objects = all["objects"].as_object().expect("an object");
     assert_eq!((code, objects.len()), (Some(0), 2), "an upstream and a route: {out}");
-    assert!(err.contains("not expressible: Cluster c, circuit_breakers: "), "{err}");
+    assert!(err.contains("not expressible: Cluster c, upstream_bind_config: "), "{err}");
 
     let (_, out, _) = translate(&path, &["-o", "etcd"]);
     assert!(out.lines().all(|line| line.starts_with("etcdctl put /apisix/")), "{out}");

@@ -112,6 +112,9 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             "certificate_chain": {"inline_string": certificate}, "private_key": {"inline_string": key}}}),
         )
     };
+    let drops = json!([{"category": "some", "drop_percentage": {"numerator": 20}}]);
+    let dropping = json!({"cluster_name": "b", "policy": {"drop_overloads": drops}});
+    let dropping = mesh::resource(ResourceType::Endpoints, dropping);
     vec![
         vec![
             mesh::eds_cluster("a"),
@@ -119,7 +122,11 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             eds("a", subset.clone()),
             aggregate("a", &["b"]),
         ],
-        vec![mesh::eds_cluster("b"), eds("b", json!({"transport_socket": tls("UpstreamTlsContext", &sds("cert"))}))],
+        vec![
+            mesh::eds_cluster("b"),
+            eds("b", json!({"transport_socket": tls("UpstreamTlsContext", &sds("cert"))})),
+            cluster(json!({"name": "b", "circuit_breakers": {"thresholds": [{"max_requests": 7}]}})),
+        ],
         vec![
             aggregate("c", &["a", "b"]),
             aggregate("c", &["c", "b"]),
@@ -127,7 +134,7 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             eds("c", subset),
         ],
         vec![mesh::endpoints("a", &[1]), mesh::endpoints("a", &[1, 2, 3]), mesh::endpoints("a", &[])],
-        vec![mesh::endpoints("b", &[4]), mesh::endpoints("b", &[5, 6])],
+        vec![mesh::endpoints("b", &[4]), mesh::endpoints("b", &[5, 6]), dropping],
         vec![mesh::endpoints("shared", &[7]), mesh::endpoints("shared", &[])],
         vec![
             mesh::routes("one", &json!([route("a"), weighted])),

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster as EnvoyCluster;
 
+use super::bounds::{self, Bounds};
 use super::endpoints::Endpoints;
 use super::ids;
 use super::report::{Entry, Notes};
@@ -39,6 +40,8 @@ pub(super) struct Cluster {
     transport: Transport,
     /// Whether it speaks HTTP/2 to its endpoints.
     http2: bool,
+    /// Most requests at once.
+    at_once: Option<u32>,
     notes: Notes,
 }
 
@@ -99,6 +102,12 @@ impl Cluster {
         }
     }
 
+    /// What is asked of the routes to it, with `endpoints` as far as the cluster needs them.
+    pub(super) fn bounds(&self, endpoints: Option<&Endpoints>) -> Bounds {
+        let dropped = self.endpoints(endpoints).map_or(0, |endpoints| endpoints.dropped);
+        Bounds { at_once: self.at_once, dropped }
+    }
+
     fn endpoints<'a>(&'a self, given: Option<&'a Endpoints>) -> Option<&'a Endpoints> {
         match &self.members {
             Members::Inline(endpoints) => Some(endpoints),
@@ -141,10 +150,11 @@ pub(super) fn take(cluster: &EnvoyCluster) -> Cluster {
         ..Upstream::default()
     };
     let http2 = protocol::http2(cluster, options.as_ref(), &mut notes);
-    protocol::note_limits(cluster, &mut notes);
+    let at_once = bounds::at_once(cluster, http2, &mut notes);
+    protocol::note_others(cluster, &mut notes);
     let members = kind::take(cluster, &transport, &mut notes);
     let subsets = subset::take(cluster);
-    Cluster { upstream, members, policy, subsets, transport, http2, notes }
+    Cluster { upstream, members, policy, subsets, transport, http2, at_once, notes }
 }
 
 /// Tries after the first that are needed to get from the first level of priority to the last: APISIX goes to the next

@@ -11,6 +11,7 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use serde_json::json;
 
+use super::bounds;
 use super::report::Notes;
 use crate::apisix::Node;
 
@@ -26,6 +27,8 @@ pub(super) struct Endpoints {
     localities: Vec<Locality>,
     /// Every set of labels for transport sockets that an endpoint has.
     labels: BTreeSet<Labels>,
+    /// How much of the requests is dropped, in percent.
+    pub(super) dropped: u32,
     pub(super) notes: Notes,
 }
 
@@ -44,9 +47,7 @@ struct Member {
 
 /// Takes the endpoints of a cluster apart. What is wrong is noted in `notes`.
 pub(super) fn take(assignment: &ClusterLoadAssignment, mut notes: Notes) -> Endpoints {
-    if assignment.policy.as_ref().is_some_and(|policy| !policy.drop_overloads.is_empty()) {
-        notes.not_expressible("policy.drop_overloads", "APISIX drops no share of requests", "all requests are served");
-    }
+    let dropped = bounds::dropped(assignment.policy.as_ref(), &mut notes);
     if !assignment.named_endpoints.is_empty() {
         notes.approximate("named_endpoints", "endpoints that are not part of a locality", "they are left out");
     }
@@ -66,7 +67,7 @@ pub(super) fn take(assignment: &ClusterLoadAssignment, mut notes: Notes) -> Endp
         }
         localities.push(Locality { weight: locality.load_balancing_weight.map_or(0, |weight| weight.value), nodes });
     }
-    Endpoints { localities, labels, notes }
+    Endpoints { localities, labels, dropped, notes }
 }
 
 /// Key of the metadata by which transport sockets are chosen.

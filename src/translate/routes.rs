@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde_json::{Value, json};
 
+use super::bounds::{self, Bounds};
 use super::derived::Target;
 use super::filter::{self, Outcome, Plugins, Way};
 use super::filters::Filter;
@@ -79,12 +80,14 @@ impl Routes {
         routes.filter_map(|route| route.action.mirror.as_ref()).map(|mirror| mirror.cluster.clone()).collect()
     }
 
-    /// The routes of APISIX for all places, and what to say of them. `mirrors` are the addresses for copies. `wider` tells that there may be routes of others
-    /// that take what this configuration leaves, which Envoy would not let them have.
+    /// The routes of APISIX for all places, and what to say of them. `mirrors` are the addresses for copies, `bounds` those
+    /// of clusters. `wider` tells that there may be routes of others that take what this configuration leaves, which Envoy
+    /// would not let them have.
     pub(super) fn assemble(
         &self,
         places: &[Place],
         mirrors: &BTreeMap<String, String>,
+        bounds: &BTreeMap<String, Bounds>,
         wider: bool,
     ) -> (Vec<ApisixRoute>, Notes) {
         let mut notes = self.notes.clone();
@@ -92,7 +95,7 @@ impl Routes {
         for place in places {
             let same = |other: &&Place| other.context.conditions == place.context.conditions;
             let alone = places.iter().filter(same).count() > 1;
-            let assembly = Assembly { routes: self, place, mirrors, wider, alone };
+            let assembly = Assembly { routes: self, place, mirrors, bounds, wider, alone };
             assembly.run(&mut out, &mut notes);
         }
         (out, notes)
@@ -120,6 +123,7 @@ struct Assembly<'a> {
     routes: &'a Routes,
     place: &'a Place,
     mirrors: &'a BTreeMap<String, String>,
+    bounds: &'a BTreeMap<String, Bounds>,
     wider: bool,
     /// Whether only the ports tell this place from another one.
     alone: bool,
@@ -207,14 +211,14 @@ impl Assembly<'_> {
             ]
             .map(<[u8]>::to_vec);
             let id = ids::id(identity.iter().map(Vec::as_slice));
-            let route = self.route(candidate);
+            let route = self.route(candidate, notes);
             let (uris, hosts) = (uris.iter().map(super::path::Uri::pattern).collect(), names.to_vec());
             out.push(ApisixRoute { id, uris, hosts, priority, ..route });
         }
     }
 
     /// A route without id, hosts, paths and priority.
-    fn route(&self, candidate: &Candidate<'_>) -> ApisixRoute {
+    fn route(&self, candidate: &Candidate<'_>, notes: &mut Notes) -> ApisixRoute {
         let Candidate { route, host, conditions, way: (guard, outcome) } = candidate;
         let context = &self.place.context;
         let action = match outcome {
@@ -248,6 +252,7 @@ impl Assembly<'_> {
         {
             plugins.insert("proxy-mirror", json!({"host": address, "sample_ratio": mirror.share}));
         }
+        bounds::keep(&action.targets, self.bounds, &mut plugins, notes);
         let (upstream_id, split) = upstreams(&action.targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));
         ApisixRoute {

@@ -1,5 +1,6 @@
 //! Acceptance cases of earlier translators, with what we make of them, and cases of our own.
 
+mod bounds;
 mod clusters;
 mod listeners;
 mod mirrors;

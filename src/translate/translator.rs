@@ -1,5 +1,6 @@
 //! The state of a translation, and how a change makes its way through it.
 
+mod bounds;
 mod listeners;
 mod mirrors;
 mod object;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::object::object;
+use super::bounds::Bounds;
 use super::cluster::{self, Cluster};
 use super::derived::Target;
 use super::endpoints::{self, Endpoints};
@@ -39,6 +41,8 @@ pub struct Translator {
     targets: BTreeMap<String, BTreeMap<Target, usize>>,
     /// Clusters that get copies of requests, by name.
     mirrors: BTreeMap<String, mirrors::Mirrored>,
+    /// Bounds of clusters that have any, by name.
+    bounds: BTreeMap<String, Bounds>,
     dirty_clusters: BTreeSet<String>,
     dirty_routes: BTreeSet<String>,
     /// Whether where routes are served may have changed.
@@ -209,6 +213,7 @@ impl Translator {
             self.place();
         }
         self.touch_mirrors();
+        self.touch_bounds();
         for name in std::mem::take(&mut self.dirty_routes) {
             self.make_routes(&name, &mut before);
         }
@@ -288,7 +293,7 @@ impl Translator {
         let mut objects = Vec::new();
         let mirrors = self.mirror(name, &mut made.entries);
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
-            let (assembled, notes) = routes.assemble(places, &mirrors, self.places.len() > 1);
+            let (assembled, notes) = routes.assemble(places, &mirrors, &self.bounds, self.places.len() > 1);
             made.entries.extend_from_slice(notes.entries());
             made.targets = routes.targets();
             let of = (ResourceType::Route, name);

@@ -91,6 +91,13 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
             config.needs("key", Value::is_string)?;
             config.may("rejected_code", integer(200, 599))
         }
+        "limit-conn" => {
+            config.needs("conn", integer(1, HIGHEST))?;
+            config.needs("burst", integer(0, HIGHEST))?;
+            config.needs("default_conn_delay", above(0.0))?;
+            config.needs("key", Value::is_string)?;
+            config.may("rejected_code", integer(200, 599))
+        }
         "proxy-mirror" => {
             config.needs("host", |host| host.as_str().is_some_and(is_mirror))?;
             config.may("sample_ratio", |share| share.as_f64().is_some_and(|share| (0.000_01..=1.0).contains(&share)))
@@ -222,6 +229,7 @@ mod tests {
             ("response-rewrite", json!({"headers": {"add": ["x: v"]}})),
             ("traffic-split", json!({"rules": [{"weighted_upstreams": [{"upstream_id": "a", "weight": 1}]}]})),
             ("limit-count", json!({"count": 1, "time_window": 60, "rejected_code": 429})),
+            ("limit-conn", json!({"conn": 1, "burst": 0, "default_conn_delay": 0.1, "key": "hostname"})),
             ("proxy-mirror", json!({"host": "https://a.test:8443", "sample_ratio": 0.5})),
             ("gzip", json!({"types": ["text/html"], "min_length": 30})),
         ] {
@@ -250,6 +258,7 @@ mod tests {
             ("cors", json!({"allow_credential": true, "allow_methods": "*"})),
             ("limit-count", json!({"count": 0, "time_window": 60})),
             ("limit-req", json!({"rate": 0, "burst": 1, "key": "route_id"})),
+            ("limit-conn", json!({"conn": 0, "burst": 0, "default_conn_delay": 0.1, "key": "hostname"})),
             ("mocking", json!({"response_status": 200})),
             ("proxy-mirror", json!({"host": "grpc://a.test:8443"})),
             ("proxy-mirror", json!({"host": "http://[::1]:80"})),

@@ -1,11 +1,9 @@
-//! Protocols and connections: HTTP versions, connections that are kept, limits.
+//! Protocols and connections: HTTP versions, connections that are kept.
 
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
-use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::UpstreamProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
-use envoy_types::pb::google::protobuf::UInt32Value;
 
 use super::super::action::seconds;
 use super::super::report::Notes;
@@ -14,9 +12,6 @@ use crate::envoy::any;
 
 /// Name under which a cluster's options for HTTP are kept.
 const HTTP: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-
-/// A limit that is none, as control planes write it.
-const UNLIMITED: u32 = 1 << 30;
 
 /// The options for HTTP.
 pub(super) fn options(cluster: &Cluster) -> Option<HttpProtocolOptions> {
@@ -69,18 +64,8 @@ pub(super) fn keepalive(cluster: &Cluster, options: Option<&HttpProtocolOptions>
     (requests.is_some() || idle.is_some()).then_some(KeepalivePool { requests, idle_timeout: idle })
 }
 
-/// Notes limits that would hold for a cluster as a whole, and other settings without an equal.
-pub(super) fn note_limits(cluster: &Cluster, notes: &mut Notes) {
-    let breakers = cluster.circuit_breakers.as_ref();
-    let thresholds = breakers.into_iter().flat_map(|all| all.thresholds.iter().chain(&all.per_host_thresholds));
-    let bound = |value: Option<UInt32Value>| value.is_some_and(|value| value.value < UNLIMITED);
-    let limits = |limits: &Thresholds| {
-        bound(limits.max_connections) || bound(limits.max_pending_requests) || bound(limits.max_requests)
-    };
-    if thresholds.into_iter().any(limits) {
-        let reason = "APISIX limits the requests of a route, and not those of an upstream";
-        notes.not_expressible("circuit_breakers", reason, "requests are not limited");
-    }
+/// Notes settings without an equal.
+pub(super) fn note_others(cluster: &Cluster, notes: &mut Notes) {
     if cluster.upstream_bind_config.is_some() {
         let reason = "APISIX does not choose the address that it connects from";
         notes.not_expressible("upstream_bind_config", reason, "the system chooses it");

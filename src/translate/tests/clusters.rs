@@ -77,10 +77,6 @@ fn protocols_connections_and_limits() {
     let common = json!({"idle_timeout": "30s", "max_requests_per_connection": 9});
     let kept = json!({"explicit_http_config": {"http_protocol_options": {}}, "common_http_protocol_options": common});
     assert_eq!(upstream(options(kept)).0["keepalive_pool"], json!({"requests": 9, "idle_timeout": 30.0}));
-    let limits = json!({"circuit_breakers": {"thresholds": [{"max_requests": 10}]}});
-    assert_eq!(upstream(limits).1.entries[0].field, "circuit_breakers");
-    let none = json!({"circuit_breakers": {"thresholds": [{"max_requests": 4_294_967_295_u32}]}});
-    assert_eq!(upstream(none).1.entries, []);
 }
 
 #[test]
