@@ -6,6 +6,7 @@
 
 mod document;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,7 @@ impl Standalone {
 
     async fn commit(&self, objects: Vec<Object>) -> Result<(), String> {
         let count = objects.len();
-        self.target.replace(objects).await.map_err(|error| error.to_string())?;
+        self.target.replace(objects, BTreeSet::new()).await.map_err(|error| error.to_string())?;
         let before = *self.status.borrow();
         if !before.loaded {
             tracing::info!(objects = count, "the first complete configuration is served");

@@ -8,8 +8,10 @@
 pub mod guard;
 pub mod origins;
 pub mod pace;
+mod removals;
 pub mod sink;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::apisix::{Generation, Object};
 use crate::store::SubmitError;
 use crate::translate::{Changes, Report, Translator};
 use crate::xds::{Sync, Update};
@@ -27,6 +30,7 @@ pub use origins::Ask;
 use origins::Question;
 pub use pace::Pace;
 use pace::Pacer;
+use removals::Removals;
 pub use sink::{Sink, Target};
 
 /// First wait after the store refused a change; doubles up to [`RETRY_MAX`].
@@ -41,6 +45,7 @@ pub struct View {
     sink: Target,
     pacer: Pacer,
     watchman: Watchman,
+    removals: Removals,
     /// Whether the store may hold objects that are not the translator's, so that all are to be compared.
     compare_all: bool,
     status: watch::Sender<Status>,
@@ -68,14 +73,18 @@ enum Event {
     Update(Option<Update>),
     Question(Question),
     Due,
+    Removals,
     Stop,
 }
 
 impl View {
     /// A view that translates with `translator` for `target`.
     pub fn new(translator: Translator, target: impl Into<Target>, pace: Pace) -> Self {
+        let grace =
+            translator.options().apisix.is_some_and(Generation::watches_directories_apart).then_some(pace.grace);
         Self {
             translator: Some(translator),
+            removals: Removals::new(grace),
             sink: target.into(),
             pacer: Pacer::new(pace),
             watchman: Watchman::new(Guard::default()),
@@ -118,6 +127,7 @@ impl View {
                 update = updates.recv() => Event::Update(update),
                 Some(question) = self.questions.1.recv() => Event::Question(question),
                 () = sleep_until(due) => Event::Due,
+                () = sleep_until(self.removals.due()) => Event::Removals,
             };
             match event {
                 Event::Stop | Event::Update(None) => return,
@@ -126,6 +136,7 @@ impl View {
                     // Who has asked may have left.
                     let _ = answer.send(self.translator.as_ref().map(|it| it.origins(limit)).unwrap_or_default());
                 }
+                Event::Removals => self.remove().await,
                 Event::Due => match self.commit().await {
                     Ok(()) => retry = RETRY_MIN,
                     Err(error) => {
@@ -162,7 +173,7 @@ impl View {
     /// Translates and commits everything that changed.
     async fn commit(&mut self) -> Result<(), SubmitError> {
         self.pacer.done();
-        let (changes, objects, report) = self.translate().await?;
+        let (mut changes, objects, report) = self.translate().await?;
         let (served, removed) = match &objects {
             Some(objects) => self.sink.stale(objects),
             None => (self.status.borrow().objects, changes.deletes.len()),
@@ -172,9 +183,10 @@ impl View {
             return Ok(());
         }
         if let Some(objects) = objects {
-            self.sink.replace(objects).await?;
+            self.replace(objects).await?;
             self.compare_all = false;
         } else {
+            self.removals.take(&mut changes, Instant::now());
             self.sink.update(changes).await?;
         }
         let rounds = self.status.borrow().rounds + 1;
@@ -196,6 +208,25 @@ impl View {
         Ok(())
     }
 
+    /// Makes `objects` all that there is, but for what stays a while.
+    async fn replace(&mut self, objects: Vec<Object>) -> Result<(), SubmitError> {
+        let now = Instant::now();
+        let mut stale = if self.removals.may_wait() { self.sink.stale_keys(&objects) } else { BTreeSet::new() };
+        stale.retain(|key| self.removals.waits(key, now));
+        self.sink.replace(objects, stale.clone()).await?;
+        self.removals.keep(|key| stale.contains(key));
+        Ok(())
+    }
+
+    /// Removes what has stayed long enough.
+    async fn remove(&mut self) {
+        let changes = self.removals.over(Instant::now());
+        if let Err(error) = self.sink.update(changes.clone()).await {
+            tracing::warn!(%error, retry_in = ?RETRY_MAX, "upstreams that are used no more could not be removed");
+            self.removals.again_at(changes, Instant::now() + RETRY_MAX);
+        }
+    }
+
     /// Serves on what there is, and looks again later.
     fn hold(&mut self, served: usize, removed: usize, until: Instant) {
         // What was translated is not what is served.
@@ -214,7 +245,7 @@ impl View {
     }
 
     /// Runs the translator on a thread of its own, as a large push takes a while.
-    async fn translate(&mut self) -> Result<(Changes, Option<Vec<crate::apisix::Object>>, Arc<Report>), SubmitError> {
+    async fn translate(&mut self) -> Result<(Changes, Option<Vec<Object>>, Arc<Report>), SubmitError> {
         let mut translator = self.translator.take().ok_or(SubmitError::Stopped)?;
         let compare_all = self.compare_all;
         let work = move || {

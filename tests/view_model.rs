@@ -21,8 +21,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Quick, as tests do not wait for what is not coming.
-const PACE: Pace =
-    Pace { quiet: Duration::from_millis(1), most: Duration::from_millis(5), warming: Duration::from_secs(20) };
+const PACE: Pace = Pace {
+    quiet: Duration::from_millis(1),
+    most: Duration::from_millis(5),
+    warming: Duration::from_secs(20),
+    grace: Duration::from_millis(300),
+};
 
 /// What a mesh is made of: services with ports, routes to some of them, and their listeners.
 #[derive(Clone, Debug)]
@@ -263,6 +267,44 @@ async fn nothing_is_committed_before_what_is_referred_to_has_come() {
     );
     token.cancel();
     running.await.expect("it ends");
+}
+
+/// An APISIX that watches routes and upstreams apart may hear of the routes last.
+#[tokio::test]
+async fn an_upstream_outlives_the_routes_to_it_for_an_old_apisix() {
+    let store = Store::in_memory(Revision(1000)).expect("a thread");
+    let served = |directory: &str| {
+        let snapshot = store.snapshot();
+        let keys = snapshot.range(&KeyRange::prefix(format!("/apisix/{directory}/"))).count();
+        keys - 1
+    };
+    let moves = vec![
+        ResourceChange::Set(mesh::prefix_routes("r", &[("/", "b")])),
+        ResourceChange::Remove(ResourceType::Cluster, "a".to_owned()),
+    ];
+    let start =
+        [mesh::static_cluster("a", &[1]), mesh::static_cluster("b", &[2]), mesh::prefix_routes("r", &[("/", "a")])];
+    for (version, stays) in [("3.3", true), ("3.4", false)] {
+        let options = Options { apisix: Some(version.parse().expect("a version")), ..Options::default() };
+        // The second one begins with what the first one left.
+        let view = View::new(Translator::new(options), Sink::new(store.clone(), "/apisix"), PACE);
+        let mut status = view.status();
+        let (updates, received) = mpsc::channel(16);
+        let token = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "a task of a test")]
+        let running = tokio::spawn(view.run(received, token.clone()));
+        for (round, changes) in (1..).zip([start.iter().cloned().map(ResourceChange::Set).collect(), moves.clone()]) {
+            updates.send(Update { changes, sync: Sync::Complete }).await.expect("it runs");
+            status.wait_for(|status| status.rounds == round).await.expect("it runs");
+        }
+        assert_eq!((served("routes"), served("upstreams")), (1, if stays { 2 } else { 1 }), "{version}");
+        let revision = store.snapshot().revision();
+        tokio::time::sleep(PACE.grace * 3).await;
+        assert_eq!(served("upstreams"), 1, "{version}");
+        assert_eq!(store.snapshot().revision().0 - revision.0, i64::from(stays), "{version}");
+        token.cancel();
+        running.await.expect("it ends");
+    }
 }
 
 /// What takes most of the mesh away is looked at twice.

@@ -37,6 +37,11 @@ impl Generation {
         Self { major, minor }
     }
 
+    /// Whether it watches each directory on a connection of its own, and so sees no order between changes in two of them.
+    pub fn watches_directories_apart(self) -> bool {
+        self < Self::new(3, 4)
+    }
+
     /// The key under which this version looks for an object.
     pub fn key(self, key: ObjectKey) -> ObjectKey {
         match key.kind {

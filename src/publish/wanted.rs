@@ -72,10 +72,16 @@ impl Wanted {
         self.objects.contains_key(key)
     }
 
-    /// How many of them are not among `objects`.
-    pub fn missing_from(&self, objects: &[Object]) -> usize {
-        let kept: BTreeSet<_> = objects.iter().map(|object| &object.key).collect();
-        self.objects.keys().filter(|key| !kept.contains(key)).count()
+    /// Those of them that are not among `objects`.
+    pub fn missing_from(&self, objects: &[Object]) -> impl Iterator<Item = &ObjectKey> {
+        let kept: BTreeSet<ObjectKey> = objects.iter().map(|object| object.key.clone()).collect();
+        self.objects.keys().filter(move |key| !kept.contains(key))
+    }
+
+    /// Goes on to want these of what was wanted `before`.
+    pub fn keep(&mut self, before: &Self, keys: &BTreeSet<ObjectKey>) {
+        let kept = keys.iter().filter_map(|key| Some((key.clone(), before.objects.get(key)?.clone())));
+        self.objects.extend(kept);
     }
 
     /// Number of objects.

@@ -82,6 +82,11 @@ impl Translator {
         Self { options, ..Self::default() }
     }
 
+    /// How it translates.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// Takes a change. What it means for the objects comes out of [`flush`](Self::flush).
     pub fn apply(&mut self, change: ResourceChange) {
         match change {

@@ -15,11 +15,19 @@ pub struct Pace {
     /// How long a commit waits for something that a resource refers to and that the source has not sent, counted from
     /// the first change. Default 20 s, above the 15 s after which the xDS client gives such a thing up.
     pub warming: Duration,
+    /// How long an upstream that is used no more stays for an APISIX before 3.4, which may hear of it before it hears of
+    /// the routes. Default 5 s.
+    pub grace: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { quiet: Duration::from_millis(25), most: Duration::from_millis(250), warming: Duration::from_secs(20) }
+        Self {
+            quiet: Duration::from_millis(25),
+            most: Duration::from_millis(250),
+            warming: Duration::from_secs(20),
+            grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -83,8 +91,12 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    const PACE: Pace =
-        Pace { quiet: Duration::from_millis(10), most: Duration::from_millis(50), warming: Duration::from_millis(500) };
+    const PACE: Pace = Pace {
+        quiet: Duration::from_millis(10),
+        most: Duration::from_millis(50),
+        warming: Duration::from_millis(500),
+        grace: Duration::ZERO,
+    };
 
     /// Feeds (time, changed, complete) and tells when the commit is due, all in milliseconds.
     fn due(steps: &[(u64, bool, bool)]) -> Option<u128> {

@@ -29,17 +29,34 @@ impl Target {
             Self::Publisher(wanted) => {
                 let wanted = wanted.borrow();
                 let Some(wanted) = wanted.as_ref() else { return (0, 0) };
-                (wanted.len(), wanted.missing_from(objects))
+                (wanted.len(), wanted.missing_from(objects).count())
             }
         }
     }
 
-    /// Makes `objects` all that the source has.
-    pub(crate) async fn replace(&self, objects: Vec<Object>) -> Result<(), SubmitError> {
+    /// The objects that would go if `objects` were all.
+    pub(super) fn stale_keys(&self, objects: &[Object]) -> BTreeSet<ObjectKey> {
         match self {
-            Self::Store(sink) => sink.replace(objects).await.map(drop),
+            Self::Store(sink) => sink.stale_keys(objects),
             Self::Publisher(wanted) => {
-                wanted.send_replace(Some(objects.into_iter().collect()));
+                let wanted = wanted.borrow();
+                wanted.iter().flat_map(|wanted| wanted.missing_from(objects)).cloned().collect()
+            }
+        }
+    }
+
+    /// Makes `objects` all that the source has, beside what is there of `kept`.
+    pub(crate) async fn replace(&self, objects: Vec<Object>, kept: BTreeSet<ObjectKey>) -> Result<(), SubmitError> {
+        match self {
+            Self::Store(sink) => sink.replace(objects, kept).await.map(drop),
+            Self::Publisher(wanted) => {
+                wanted.send_modify(|wanted| {
+                    let mut all: Wanted = objects.into_iter().collect();
+                    if let Some(before) = wanted {
+                        all.keep(before, &kept);
+                    }
+                    *wanted = Some(all);
+                });
                 Ok(())
             }
         }
@@ -90,9 +107,20 @@ impl Sink {
         own.fold((0, 0), |(held, stale), record| (held + 1, stale + usize::from(!kept.contains(&record.key))))
     }
 
-    /// Makes `objects` all that the source has: what is missing is written, what is no longer there is deleted.
-    /// Directory placeholders, without which APISIX does not find the objects, come with the first call.
-    pub async fn replace(&self, objects: Vec<Object>) -> Result<Revision, SubmitError> {
+    fn stale_keys(&self, objects: &[Object]) -> BTreeSet<ObjectKey> {
+        let kept: BTreeSet<&ObjectKey> = objects.iter().map(|object| &object.key).collect();
+        let snapshot = self.store.snapshot();
+        let range = KeyRange::prefix(format!("{}/", self.prefix));
+        let own = snapshot.range(&range).filter(|record| record.origin == Origin::Source);
+        let keys = own.filter_map(|record| position(&self.prefix, &record.key));
+        // Placeholders have no id.
+        keys.filter(|key| !key.id.is_empty() && !kept.contains(key)).collect()
+    }
+
+    /// Makes `objects` all that the source has, beside what is there of `kept`: what is missing is written, what is no
+    /// longer there is deleted. Directory placeholders, without which APISIX does not find the objects, come with the
+    /// first call.
+    pub async fn replace(&self, objects: Vec<Object>, kept: BTreeSet<ObjectKey>) -> Result<Revision, SubmitError> {
         let prefix = self.prefix.clone();
         self.write(move |transaction| {
             let mut stale: BTreeSet<Bytes> = transaction
@@ -105,8 +133,8 @@ impl Sink {
                 stale.remove(&key);
                 put(transaction, key, Bytes::from_static(placeholders::VALUE));
             }
-            for object in &objects {
-                stale.remove(&object.key.etcd_key(&prefix));
+            for key in objects.iter().map(|object| &object.key).chain(&kept) {
+                stale.remove(&key.etcd_key(&prefix));
             }
             put_objects(transaction, &prefix, objects);
             // In the opposite of make-before-break order.
