@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use access::Access;
 
+use crate::config::live::Reading;
 use crate::rpc::Node;
 use crate::telemetry::log::LogFilter;
 use crate::translate::Report;
@@ -65,8 +66,8 @@ pub async fn serve(listener: TcpListener, admin: Admin, access: Access, stop: Ca
         .route("/debug/streams", get(debug::streams))
         .route("/debug/interests", get(debug::interests))
         .route("/debug/view", get(debug::view))
-        .layer(guarded.clone());
-    let debug = if access.shows_debug() { debug } else { Router::new() };
+        .layer(guarded.clone())
+        .layer(middleware::from_fn_with_state(access, shown));
     let router = Router::new()
         .merge(debug)
         .route("/", get(index))
@@ -123,9 +124,14 @@ async fn status(State(admin): State<Admin>) -> Response {
         },
         "objects": view.objects,
         "not_exact": view.reported,
+        "settings": admin.node.live.reading().map(|reading| reread(&reading)),
         "publish": admin.published.map(|status| published(&status.borrow())),
     });
     Json(status).into_response()
+}
+
+fn reread(reading: &Reading) -> serde_json::Value {
+    json!({"read_at": reading.at, "failure": reading.failure, "need_restart": reading.need_restart})
 }
 
 fn published(status: &crate::publish::Status) -> serde_json::Value {
@@ -146,6 +152,11 @@ fn published(status: &crate::publish::Status) -> serde_json::Value {
 async fn report(State(admin): State<Admin>) -> Response {
     let report = admin.view.map(|view| view.report.load_full()).unwrap_or_default();
     Json(report.as_ref()).into_response()
+}
+
+/// Hides what is not to be shown at all.
+async fn shown(State(access): State<Access>, request: Request, next: Next) -> Response {
+    if access.shows_debug() { next.run(request).await } else { StatusCode::NOT_FOUND.into_response() }
 }
 
 /// Lets pass who may do more than look.

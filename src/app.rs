@@ -2,12 +2,12 @@
 
 mod leases;
 mod publish;
+mod settings;
 mod source;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rand::Rng;
 use tokio::net::TcpListener;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin::access::Access;
 use crate::admin::{self, Admin};
 use crate::auth::{self, Auth, SigningKey, UsersFileError};
+use crate::config::live::{Live, LiveSettings};
 use crate::config::{Config, Source};
 use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
@@ -51,7 +52,7 @@ pub struct Server {
     connections: TaskTracker,
     background: CancellationToken,
     stop: Stop,
-    drain: Duration,
+    told: settings::Told,
 }
 
 /// Why a server did not start.
@@ -95,6 +96,7 @@ pub struct CoreEnded(pub &'static str);
 impl Server {
     /// Starts a server.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let told = settings::Told::new(&config);
         let (config, opened) = open_store(config).await?;
         let Opened { store, identity, auth, restored } = opened;
         let (listener, address) = bind(config.listen, "--listen")?;
@@ -104,7 +106,7 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let upstream = mirrored(&config, &store)?;
         let client_url = config.client_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
-        let stop = Stop::default();
+        let (stop, live) = (Stop::default(), Live::new(LiveSettings::of(&config)));
         let connections = TaskTracker::new();
         let node = Node {
             hub: Arc::new(Hub::new(store.clone())),
@@ -113,9 +115,8 @@ impl Server {
             auth,
             durable: config.data_dir.is_some(),
             readiness,
-            stopping: Stopping { token: CancellationToken::new(), spread: config.drain_spread },
-            gateway_keepalive: config.gateway_keepalive,
-            limits: config.limits,
+            stopping: Stopping { token: CancellationToken::new(), live: live.clone() },
+            live: live.clone(),
             ranges: Arc::default(),
             upstream: upstream.clone(),
             tasks: connections.clone(),
@@ -139,9 +140,9 @@ impl Server {
             });
         }
         let (view, published) = match &config.publish {
-            None => (source::start(&config, &node, &background, &mut core), None),
+            None => (source::start(&config, &node, told.guard(), &background, &mut core), None),
             Some(to) => {
-                let shown = publish::start(to, &config, &background, &mut core)?;
+                let shown = publish::start(to, &config, told.guard(), &background, &mut core)?;
                 (shown.view, Some(shown.status))
             }
         };
@@ -157,7 +158,7 @@ impl Server {
         let exposition = shown.clone();
         let metrics: Metrics = Arc::new(move || exposition.render());
         if let Some((listener, address)) = admin {
-            let (admin, access) = (shown, Access::new(config.admin, address));
+            let (admin, access) = (shown, Access::new(live.clone(), address));
             let token = background.clone();
             core.spawn(async move {
                 admin::serve(listener, admin, access, token).await;
@@ -178,29 +179,14 @@ impl Server {
                 "follower of users"
             });
         }
-        let port = Port {
-            service: Service::new(node.clone(), Some(metrics)),
-            times: config.times,
-            tls,
-            limits: config.limits,
-        };
+        let port = Port { service: Service::new(node.clone(), Some(metrics)), tls, live };
         let serve = serve::serve(listener, port, connections.clone(), stop.clone());
         core.spawn(async move {
             serve.await;
             "listener"
         });
         let status = view.map(|view| view.status);
-        Ok(Self {
-            node,
-            address,
-            admin_address,
-            status,
-            core,
-            connections,
-            background,
-            stop,
-            drain: config.drain + config.drain_spread,
-        })
+        Ok(Self { node, address, admin_address, status, core, connections, background, stop, told })
     }
 
     /// Where clients connect.
@@ -253,7 +239,11 @@ impl Server {
         self.node.stopping.token.cancel();
         self.stop.requests.cancel();
         self.connections.close();
-        if tokio::time::timeout(self.drain, self.connections.wait()).await.is_err() {
+        let (drain, spread) = {
+            let settings = self.node.live.get();
+            (settings.drain, settings.drain_spread)
+        };
+        if tokio::time::timeout(drain + spread, self.connections.wait()).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "connections are closed before they have ended");
             self.stop.connections.cancel();
             self.connections.wait().await;

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod limits;
+pub mod live;
 mod publish;
 pub mod tls;
 pub mod upstream;
@@ -72,6 +73,8 @@ pub struct Config {
     pub translate: translate::Options,
     /// What is logged, for the admin port to change. Default not known.
     pub log: Option<Arc<dyn LogFilter>>,
+    /// The levels that are logged, if they are not to stay as `log` has them.
+    pub log_levels: Option<String>,
     /// Where metrics are recorded, for the admin port to show.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -134,6 +137,7 @@ impl Default for Config {
             limits: limits::Limits::default(),
             translate: translate::Options::default(),
             log: None,
+            log_levels: None,
             metrics: None,
         }
     }

@@ -54,7 +54,7 @@ struct Seen {
 
 impl Standalone {
     /// A follower that writes into `target`, and looks twice at what takes most objects away.
-    pub fn new(config: StandaloneConfig, target: impl Into<Target>, guard: Guard) -> Self {
+    pub fn new(config: StandaloneConfig, target: impl Into<Target>, guard: watch::Receiver<Guard>) -> Self {
         let (target, status) = (target.into(), watch::Sender::default());
         Self { config, target, watchman: Watchman::new(guard), status }
     }

@@ -70,6 +70,7 @@ pub mod log;
 pub mod process;
 pub mod publish;
 pub mod serve;
+pub mod settings;
 pub mod store;
 pub mod striped;
 pub mod translation;
@@ -78,8 +79,9 @@ pub mod watch;
 pub mod xds;
 
 /// The subjects, with what they are about.
-pub const SUBJECTS: [(&str, &[Metric]); 10] = [
+pub const SUBJECTS: [(&str, &[Metric]); 11] = [
     ("Serving", serve::ALL),
+    ("Settings", settings::ALL),
     ("Store", store::ALL),
     ("Watching", watch::ALL),
     ("Control plane (xDS)", xds::ALL),

@@ -72,6 +72,7 @@ pub struct Status {
 enum Event {
     Update(Option<Update>),
     Question(Question),
+    Guard,
     Due,
     Removals,
     Stop,
@@ -87,7 +88,7 @@ impl View {
             removals: Removals::new(grace),
             sink: target.into(),
             pacer: Pacer::new(pace),
-            watchman: Watchman::new(Guard::default()),
+            watchman: Watchman::new(watch::channel(Guard::default()).1),
             compare_all: true,
             status: watch::Sender::default(),
             report: Arc::default(),
@@ -95,9 +96,9 @@ impl View {
         }
     }
 
-    /// Holds back by this guard what takes most of the configuration away.
+    /// Holds back by this guard, which may change, what takes most of the configuration away.
     #[must_use]
-    pub fn guarded(self, guard: Guard) -> Self {
+    pub fn guarded(self, guard: watch::Receiver<Guard>) -> Self {
         Self { watchman: Watchman::new(guard), ..self }
     }
 
@@ -126,6 +127,7 @@ impl View {
                 () = token.cancelled() => Event::Stop,
                 update = updates.recv() => Event::Update(update),
                 Some(question) = self.questions.1.recv() => Event::Question(question),
+                () = self.watchman.changed() => Event::Guard,
                 () = sleep_until(due) => Event::Due,
                 () = sleep_until(self.removals.due()) => Event::Removals,
             };
@@ -137,6 +139,9 @@ impl View {
                     let _ = answer.send(self.translator.as_ref().map(|it| it.origins(limit)).unwrap_or_default());
                 }
                 Event::Removals => self.remove().await,
+                // What is held back may pass now.
+                Event::Guard if self.watchman.holds() => self.pacer.at_once(Instant::now()),
+                Event::Guard => {}
                 Event::Due => match self.commit().await {
                     Ok(()) => retry = RETRY_MIN,
                     Err(error) => {

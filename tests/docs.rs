@@ -62,8 +62,11 @@ fn configuration() {
 Each setting is a flag of `confcast serve` and `confcast check`, an environment variable, and a line of the file that
 `--config` names, in TOML ([deploy/confcast.toml](../deploy/confcast.toml) is one). Flags come before variables, and these
 before the file. What there may be several of is a flag given again, a variable with commas, or a list in the file. A name
-that is not known is an error, also in the file. Settings are read at the start; served certificates, the control plane's
-token, users and files of resources are followed as they change.
+that is not known is an error, also in the file.
+
+Settings with a \u{21bb} change while the server runs, when the file changes and on SIGHUP; the others need a restart
+([operations.md](operations.md#changing-settings)). Served certificates, the control plane's token, users and files of
+resources are followed as they change.
 
 `confcast check`, with the same flags and variables, says what is wrong without starting a server.
 "
@@ -80,6 +83,7 @@ token, users and files of resources are followed as they change.
         }
         let value = setting.value.as_ref().map(|value| format!(" {value}")).unwrap_or_default();
         let key = setting.key.as_ref().map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
+        let key = if setting.live { key + " \u{21bb}" } else { key };
         let default = match setting.default.as_deref() {
             None => "–".to_owned(),
             // A value, or a description of one.
@@ -106,7 +110,7 @@ fn every_setting_can_be_given_in_every_way() {
     // These decide how the others are read, and how what is wrong with them is said.
     let before: Vec<_> =
         reference::settings().into_iter().filter(|setting| setting.key.is_none()).map(|setting| setting.flag).collect();
-    assert_eq!(before, ["log", "log-format", "config"]);
+    assert_eq!(before, ["log-format", "config"]);
     assert_eq!(reference::without_flag(), Vec::<&str>::new());
     for setting in reference::settings() {
         assert_eq!(setting.variable, format!("CONFCAST_{}", setting.flag.replace('-', "_").to_uppercase()));

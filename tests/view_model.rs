@@ -17,7 +17,7 @@ use confcast::watch::{Create, Hub, Message, Session};
 use confcast::xds::{Sync, Update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Quick, as tests do not wait for what is not coming.
@@ -312,7 +312,8 @@ async fn an_upstream_outlives_the_routes_to_it_for_an_old_apisix() {
 async fn a_mesh_that_vanishes_is_served_on_for_a_while() {
     let store = Store::in_memory(Revision(1000)).expect("a thread");
     let guard = Guard { percent: 50, few: 1, wait: Duration::from_millis(300) };
-    let view = View::new(Translator::new(Options::default()), Sink::new(store.clone(), "/apisix"), PACE).guarded(guard);
+    let view = View::new(Translator::new(Options::default()), Sink::new(store.clone(), "/apisix"), PACE)
+        .guarded(watch::channel(guard).1);
     let mut status = view.status();
     let (updates, received) = mpsc::channel(16);
     let token = CancellationToken::new();

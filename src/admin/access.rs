@@ -8,31 +8,34 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
 
-use crate::config::admin::{AdminAccess, MIN_TOKEN, token};
+use crate::config::admin::{MIN_TOKEN, token};
+use crate::config::live::Live;
 
 /// How requests are checked that change something or show what is not for everybody.
 #[derive(Clone, Debug)]
 pub struct Access {
-    settings: AdminAccess,
+    /// Has who may do it.
+    live: Live,
     /// Whether the port is reached from this machine alone.
     loopback: bool,
 }
 
 impl Access {
     /// For a port at `address`.
-    pub fn new(settings: AdminAccess, address: SocketAddr) -> Self {
-        Self { settings, loopback: address.ip().is_loopback() }
+    pub fn new(live: Live, address: SocketAddr) -> Self {
+        Self { live, loopback: address.ip().is_loopback() }
     }
 
     /// Whether it is shown what the server holds.
     pub(super) fn shows_debug(&self) -> bool {
-        self.settings.debug
+        self.live.get().admin.debug
     }
 
     /// Lets a request with these headers pass, or says why not.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
         let refuse = |status: StatusCode, why: &str| Err(Box::new((status, format!("{why}\n")).into_response()));
-        let Some(path) = &self.settings.token_file else {
+        let settings = self.live.get();
+        let Some(path) = &settings.admin.token_file else {
             if !self.loopback {
                 return refuse(
                     StatusCode::FORBIDDEN,

@@ -25,6 +25,7 @@ pub(super) struct Shown {
 pub(super) fn start(
     publish: &PublishConfig,
     config: &Config,
+    guard: watch::Receiver<Guard>,
     background: &CancellationToken,
     core: &mut JoinSet<&'static str>,
 ) -> Result<Shown, StartError> {
@@ -39,7 +40,7 @@ pub(super) fn start(
     let feed = Feed {
         source: config.source.clone(),
         pace: config.pace,
-        guard: config.guard,
+        guard,
         options: config.translate,
         wanted: desk.place(),
     };
@@ -78,14 +79,15 @@ pub(super) fn start(
 struct Feed {
     source: Source,
     pace: Pace,
-    guard: Guard,
+    guard: watch::Receiver<Guard>,
     options: translate::Options,
     wanted: watch::Sender<Option<Wanted>>,
 }
 
 impl Feed {
     fn view(&self) -> View {
-        View::new(Translator::new(self.options), Target::Publisher(self.wanted.clone()), self.pace).guarded(self.guard)
+        View::new(Translator::new(self.options), Target::Publisher(self.wanted.clone()), self.pace)
+            .guarded(self.guard.clone())
     }
 
     /// Follows the source until `token` is cancelled.
@@ -96,7 +98,7 @@ impl Feed {
             Source::None | Source::Etcd(_) => token.cancelled().await,
             Source::ApisixYaml(config) => {
                 let target = Target::Publisher(self.wanted.clone());
-                Standalone::new(config.clone(), target, self.guard).run(token).await;
+                Standalone::new(config.clone(), target, self.guard.clone()).run(token).await;
             }
             Source::Xds(config) => {
                 tokio::join!(driver::run(XdsConfig::clone(config), sender, token), view);

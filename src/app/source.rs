@@ -13,7 +13,7 @@ use crate::readiness::Readiness;
 use crate::rpc::Node;
 use crate::standalone::Standalone;
 use crate::translate::Translator;
-use crate::view::{Sink, Status, View};
+use crate::view::{Guard, Sink, Status, View};
 use crate::xds::config::XdsConfig;
 use crate::xds::{Update, driver, files};
 
@@ -21,6 +21,7 @@ use crate::xds::{Update, driver, files};
 pub(super) fn start(
     config: &Config,
     node: &Node,
+    guard: watch::Receiver<Guard>,
     background: &CancellationToken,
     core: &mut JoinSet<&'static str>,
 ) -> Option<admin::View> {
@@ -30,7 +31,7 @@ pub(super) fn start(
         Source::None | Source::Etcd(_) => return None,
         Source::ApisixYaml(yaml) => {
             let sink = Sink::new(node.store.clone(), prefix.as_str());
-            let source = Standalone::new(yaml.clone(), sink, config.guard);
+            let source = Standalone::new(yaml.clone(), sink, guard);
             let status = source.status();
             let shown = admin::View { status: status.clone(), report: Arc::default(), origins: None };
             let token = background.clone();
@@ -54,7 +55,7 @@ pub(super) fn start(
     }
     let view =
         View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace)
-            .guarded(config.guard);
+            .guarded(guard);
     let shown = admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()) };
     let (status, token) = (view.status(), background.clone());
     follow(async move { view.run(updates, token).await }, status, node.readiness.clone(), core);

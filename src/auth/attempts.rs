@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const TOLD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Attempts {
     /// How often one user may fail from one address.
-    most: usize,
+    most: AtomicUsize,
     /// Makes numbers of names, as long names would take memory. Nobody can tell which names share one.
     names: RandomState,
     tables: Mutex<Tables>,
@@ -61,26 +62,31 @@ pub struct Attempt {
 impl Attempts {
     /// `most` failures of one user from one address; [`usize::MAX`] for no limits.
     pub fn new(most: usize) -> Self {
-        Self { most, names: RandomState::new(), tables: Mutex::default() }
+        Self { most: AtomicUsize::new(most), names: RandomState::new(), tables: Mutex::default() }
+    }
+
+    /// Changes how often one user may fail from one address, from the next attempt on.
+    pub fn limit(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// An attempt from an address to log in as `user`.
     pub fn begin(&self, address: Option<IpAddr>, user: &str) -> Attempt {
-        let address = address.filter(|_| self.most != usize::MAX).map(network);
+        let address = address.filter(|_| self.most.load(Ordering::Relaxed) != usize::MAX).map(network);
         Attempt { address, user: self.names.hash_one(user) }
     }
 
     /// Refuses an attempt if there were too many failures.
     pub fn check(&self, attempt: Attempt) -> Result<(), AuthError> {
         let Attempt { address: Some(address), user } = attempt else { return Ok(()) };
-        let now = Instant::now();
+        let (now, most) = (Instant::now(), self.most.load(Ordering::Relaxed));
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let pair = tables.pairs.get(&(address, user), now);
-        let attacked = tables.users.get(&user, now).failures >= self.most.saturating_mul(OF_USER);
+        let attacked = tables.users.get(&user, now).failures >= most.saturating_mul(OF_USER);
         let of_address = tables.addresses.get(&address, now);
-        let (limit, since) = if pair.failures >= self.most {
+        let (limit, since) = if pair.failures >= most {
             (limits::OF_LOGINS, pair.since)
-        } else if of_address.failures >= self.most.saturating_mul(OF_ADDRESS) {
+        } else if of_address.failures >= most.saturating_mul(OF_ADDRESS) {
             (limits::OF_LOGINS_OF_ADDRESS, of_address.since)
         } else if attacked && pair.failures > 0 {
             (limits::OF_LOGINS_OF_USER, pair.since)

@@ -1,6 +1,7 @@
 //! The users of a running server.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -33,7 +34,8 @@ struct Inner {
     passwords: Passwords,
     attempts: Attempts,
     key: SigningKey,
-    lifetime: Duration,
+    /// In seconds.
+    lifetime: AtomicU64,
 }
 
 /// Why a change did not happen.
@@ -71,13 +73,19 @@ impl Auth {
     fn with(state: State, file: Option<UsersFile>, key: SigningKey, lifetime: Duration, failures: usize) -> Self {
         let state = ArcSwap::from_pointee(state);
         let (changing, passwords) = Default::default();
-        let attempts = Attempts::new(failures);
+        let (attempts, lifetime) = (Attempts::new(failures), AtomicU64::new(lifetime.as_secs()));
         Self { inner: Arc::new(Inner { state, file, changing, passwords, attempts, key, lifetime }) }
     }
 
     /// No users, and nothing asked of anybody.
     pub fn off() -> Self {
         Self::new(State::default(), SigningKey::random(), Duration::from_hours(24), usize::MAX)
+    }
+
+    /// Changes how long new tokens are good, and how many log-ins may fail.
+    pub fn tune(&self, lifetime: Duration, failures: usize) {
+        self.inner.lifetime.store(lifetime.as_secs(), Ordering::Relaxed);
+        self.inner.attempts.limit(failures);
     }
 
     /// The users now.
@@ -136,7 +144,8 @@ impl Auth {
         }
         attempts.succeeded(attempt);
         let claim = Claim { user: name.to_owned(), generation: self.inner.key.generation(hash) };
-        Ok(self.inner.key.issue(&claim, now() + self.inner.lifetime))
+        let lifetime = Duration::from_secs(self.inner.lifetime.load(Ordering::Relaxed));
+        Ok(self.inner.key.issue(&claim, now() + lifetime))
     }
 
     /// The hash of a user's password, to be stored.

@@ -35,8 +35,9 @@ Flags come before variables, and these before the file."
 )]
 pub(super) struct Args {
     /// What to log: a level (error, warn, info, debug, trace), or levels by module as in confcast::xds=debug
-    #[arg(long, global = true, env = "CONFCAST_LOG", default_value = "info", value_name = "LEVELS")]
-    pub(super) log: String,
+    /// [default: info]
+    #[arg(long, global = true, env = "CONFCAST_LOG", value_name = "LEVELS")]
+    pub(super) log: Option<String>,
     /// Form of the log, which goes to the standard error output
     #[arg(long, global = true, env = "CONFCAST_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
@@ -78,6 +79,12 @@ pub(super) enum Command {
 /// Settings of a server.
 #[derive(Clone, Debug, Default, ClapArgs)]
 pub(super) struct ServeArgs {
+    /// Names of the settings that are given by a flag or a variable, as the file has them.
+    #[arg(skip)]
+    pub(super) given: Vec<String>,
+    /// What is to be logged, as far as it is given.
+    #[arg(skip)]
+    pub(super) levels: Option<String>,
     /// File with settings, in TOML: the names are those of the flags, with _ for -
     #[arg(long, env = "CONFCAST_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

@@ -39,7 +39,7 @@ pub(super) fn demo(args: &DemoArgs, log: Arc<dyn LogFilter>) -> anyhow::Result<E
         }),
         ..Config::default()
     };
-    super::runtime()?.block_on(super::serve::run(config, log, |server| {
+    super::runtime()?.block_on(super::serve::run(config, log, None, |server| {
         print!("{}", hints(&server.address().to_string(), &dir));
     }))
 }

@@ -33,6 +33,14 @@ impl LogFilter for Reloadable {
     }
 }
 
+/// What is logged if nothing is said.
+pub(super) const DEFAULT: &str = "info";
+
+/// Whether these levels can be used, or why not.
+pub(super) fn check(levels: &str) -> Result<(), String> {
+    parse(levels).map(drop)
+}
+
 fn parse(levels: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(levels).map_err(|error| format!("{error}; use for example info or confcast=debug"))
 }

@@ -7,6 +7,7 @@ use serde::de::{Deserializer, Visitor};
 
 use super::args::Args;
 use super::settings::File;
+use super::settings::file::LIVE;
 
 /// A setting of the server.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Setting {
     pub several: bool,
     /// What holds if it is not given; none for nothing.
     pub default: Option<String>,
+    /// Whether it changes while the server runs.
+    pub live: bool,
     /// What it means.
     pub meaning: String,
 }
@@ -73,6 +76,7 @@ fn setting(arg: &clap::Arg, keys: &[&str]) -> Setting {
     Setting {
         subject,
         variable: arg.get_env().expect("settings have variables").to_string_lossy().into_owned(),
+        live: LIVE.contains(&key.as_str()),
         key: keys.contains(&key.as_str()).then_some(key),
         value: arg.get_value_names().and_then(|names| names.first()).filter(|_| takes_value).map(ToString::to_string),
         choices,

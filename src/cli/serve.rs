@@ -7,26 +7,33 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::ServeArgs;
+use super::reload::{self, Reload};
 use super::settings;
 use crate::app::Server;
+use crate::config::live::Reading;
 use crate::config::{Config, Source};
 use crate::telemetry::log::LogFilter;
 use crate::{standalone, telemetry, xds};
 
 /// Runs a server until it is told to stop.
 pub(super) fn serve(args: Box<ServeArgs>, log: Arc<dyn LogFilter>) -> anyhow::Result<ExitCode> {
-    let config = settings::resolve(*args)?;
-    super::runtime()?.block_on(run(config, log, |_| {}))
+    super::runtime()?.block_on(async {
+        let (reload, config) = Reload::start(*args)?;
+        run(config, log, Some(reload), |_| {}).await
+    })
 }
 
-/// Runs a server until SIGTERM, SIGINT or SIGQUIT.
+/// Runs a server until SIGTERM, SIGINT or SIGQUIT. Settings are read again when they change, and on SIGHUP, if it is
+/// known how.
 pub(super) async fn run(
     mut config: Config,
     log: Arc<dyn LogFilter>,
+    mut reload: Option<Reload>,
     started: impl FnOnce(&Server),
 ) -> anyhow::Result<ExitCode> {
     config.log = Some(log);
     config.metrics = Some(telemetry::install().context("metrics")?);
+    reload::tell(&Reading { at: telemetry::now(), ..Reading::default() });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
@@ -34,13 +41,17 @@ pub(super) async fn run(
     let admin = server.admin_address().map_or_else(|| "off".to_owned(), |address| address.to_string());
     tracing::info!(listen = %server.address(), %admin, version = env!("CARGO_PKG_VERSION"), "confcast is running");
     started(&server);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        _ = quit.recv() => {}
-        ended = server.failure() => {
-            server.shutdown().await;
-            return Err(ended.into());
+    loop {
+        // All can be dropped and asked again without a loss.
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = quit.recv() => break,
+            why = reload::asked(&mut reload) => if let Some(reload) = &mut reload { reload.run(why, &server).await },
+            ended = server.failure() => {
+                server.shutdown().await;
+                return Err(ended.into());
+            }
         }
     }
     tracing::info!("stopping: running requests are finished, watch streams are ended");

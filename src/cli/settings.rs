@@ -1,6 +1,7 @@
 //! Settings, put together of flags, environment and file, and checked.
 
 mod admin;
+pub(super) mod file;
 mod guard;
 mod limits;
 mod publish;
@@ -10,16 +11,15 @@ mod upstream;
 mod users;
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::args::limits::LimitArgs;
-use super::args::upstream::WhenUpstreamAway;
 use super::args::{ServeArgs, TlsArgs};
+use super::log;
 use crate::config::{Config, Prefix};
 use crate::translate::Ports;
+pub(super) use file::File;
 
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -33,85 +33,20 @@ pub(super) fn wrong(setting: &str, reason: impl std::fmt::Display) -> SettingsEr
     SettingsError { setting: setting.to_owned(), reason: reason.to_string() }
 }
 
-/// The file. Its names are those of the flags, with `_` for `-`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    listen: Option<String>,
-    admin_listen: Option<String>,
-    admin_token_file: Option<PathBuf>,
-    #[serde(default)]
-    admin_debug: bool,
-    client_url: Option<String>,
-    source: Option<String>,
-    #[serde(default)]
-    xds_server: Vec<String>,
-    #[serde(default)]
-    xds_file: Vec<PathBuf>,
-    xds_protocol: Option<String>,
-    xds_node_id: Option<String>,
-    xds_node_cluster: Option<String>,
-    xds_node_metadata: Option<toml::Table>,
-    xds_ca: Option<PathBuf>,
-    xds_cert: Option<PathBuf>,
-    xds_key: Option<PathBuf>,
-    xds_server_name: Option<String>,
-    xds_token_file: Option<PathBuf>,
-    xds_token_scheme: Option<String>,
-    prefix: Option<String>,
-    data_dir: Option<PathBuf>,
-    auth_token_key_file: Option<PathBuf>,
-    auth_token_seconds: Option<u64>,
-    users_file: Option<PathBuf>,
-    gateway_keepalive_seconds: Option<u64>,
-    drain_seconds: Option<u64>,
-    drain_spread_seconds: Option<u64>,
-    listener_ports: Option<String>,
-    apisix: Option<String>,
-    apisix_yaml: Option<PathBuf>,
-    removal_guard_percent: Option<u8>,
-    removal_guard_seconds: Option<u64>,
-    publish: Option<bool>,
-    #[serde(default)]
-    upstream: Vec<String>,
-    upstream_ca: Option<PathBuf>,
-    upstream_cert: Option<PathBuf>,
-    upstream_key: Option<PathBuf>,
-    upstream_user: Option<String>,
-    upstream_password_file: Option<PathBuf>,
-    publish_name: Option<String>,
-    publish_lease_seconds: Option<u64>,
-    publish_standby: Option<String>,
-    publish_foreign: Option<String>,
-    publish_max_operations: Option<usize>,
-    publish_max_bytes: Option<usize>,
-    #[serde(default)]
-    tls_cert: Vec<PathBuf>,
-    #[serde(default)]
-    tls_key: Vec<PathBuf>,
-    #[serde(default)]
-    tls_optional: bool,
-    client_ca: Option<PathBuf>,
-    client_cert: Option<String>,
-    client_cert_name: Option<String>,
-    #[serde(default)]
-    upstream_prefix: Vec<String>,
-    when_upstream_away: Option<WhenUpstreamAway>,
-    upstream_open_reads: Option<bool>,
-    max_connections: Option<usize>,
-    max_connections_per_address: Option<usize>,
-    max_watch_streams_per_connection: Option<usize>,
-    max_watchers_per_stream: Option<usize>,
-    max_leases: Option<usize>,
-    max_failed_logins: Option<usize>,
-}
-
 /// Checks the settings of a server.
 pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
+    let text = args.config.as_deref().map(file::text).transpose()?;
+    resolve_with(args, text.as_deref().unwrap_or_default())
+}
+
+/// Checks the settings of a server whose file has this text.
+pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, SettingsError> {
     let mut file = match &args.config {
-        Some(path) => read(path)?,
+        Some(path) => file::parse(path, text)?,
         None => File::default(),
     };
+    let levels = args.levels.or(file.log.take()).unwrap_or_else(|| log::DEFAULT.to_owned());
+    log::check(&levels).map_err(|error| wrong(&format!("--log {levels}"), error))?;
     let published = publish::merge(args.publish, &mut file);
     let default = Config::default();
     let listen = args.listen.or(file.listen);
@@ -180,6 +115,7 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
             client_cert: args.tls.client_cert.or(file.client_cert),
             client_cert_name: args.tls.client_cert_name.or(file.client_cert_name),
         })?,
+        log_levels: Some(levels),
         ..default
     };
     if let Some(prefix) = args.prefix.or(file.prefix) {
@@ -235,13 +171,6 @@ fn token_key(path: &Path) -> Result<Vec<u8>, SettingsError> {
     Ok(secret)
 }
 
-fn read(path: &Path) -> Result<File, SettingsError> {
-    let setting = format!("--config {}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&setting, error))?;
-    // The error has the line, and the names that are known.
-    toml::from_str(&text).map_err(|error| wrong(&setting, error))
-}
-
 /// An address, or a name and a port.
 pub(super) fn address(flag: &str, text: &str) -> Result<SocketAddr, SettingsError> {
     let setting = format!("{flag} {text}");
@@ -257,7 +186,10 @@ fn several<T>(flags: Vec<T>, file: Vec<T>) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::config::live::LiveSettings;
 
     fn args(set: impl FnOnce(&mut ServeArgs)) -> ServeArgs {
         let mut args = ServeArgs::default();
@@ -321,5 +253,29 @@ mod tests {
         std::fs::write(&path, "listen = \"127.0.0.1:1\"\nprefx = \"/a\"\n").expect("written");
         let error = error(|args| args.config = Some(path));
         assert!(error.contains("line 2") && error.contains("prefx") && error.contains("prefix"), "{error}");
+    }
+    #[test]
+    fn what_is_said_to_be_live_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("confcast.toml");
+        let token = dir.path().join("token");
+        std::fs::write(&token, [b'a'; 32]).expect("written");
+        let config = |text: &str| resolve_with(args(|args| args.config = Some(path.clone())), text).expect(text);
+        let live = |config: &Config| {
+            let more = (config.guard, config.auth_token_lifetime, config.log_levels.clone());
+            (LiveSettings::of(config), more)
+        };
+        let default = live(&config(""));
+        for name in file::LIVE {
+            let value = match name {
+                "log" => "\"debug\"".to_owned(),
+                "admin_token_file" => format!("{:?}", token.display().to_string()),
+                "admin_debug" => "true".to_owned(),
+                "auth_token_seconds" => "301".to_owned(),
+                _ => "77".to_owned(),
+            };
+            assert_ne!(live(&config(&format!("{name} = {value}"))), default, "{name}");
+        }
+        assert_eq!(live(&config("prefix = \"/other\"")), default);
     }
 }

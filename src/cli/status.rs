@@ -166,7 +166,20 @@ fn text(endpoint: &str, status: &Value, source: Option<&Source>) -> String {
             lag["streams"], lag["revisions"]
         ));
     }
+    lines.extend(reread(&status["settings"]));
     lines.join("\n") + "\n"
+}
+
+/// What came of it when the settings were last read again.
+fn reread(reading: &Value) -> Option<String> {
+    let ago = (now() - reading["read_at"].as_f64()?).max(0.0);
+    let outcome = match reading["failure"].as_str() {
+        None => format!("read again {ago:.0} s ago"),
+        Some(failure) => format!("could not be used {ago:.0} s ago, those from before hold: {failure}"),
+    };
+    let names: Vec<_> = reading["need_restart"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let rest = if names.is_empty() { String::new() } else { format!("; a restart is needed for {}", names.join(", ")) };
+    Some(format!("settings    {outcome}{rest}"))
 }
 
 #[cfg(test)]

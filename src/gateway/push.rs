@@ -64,7 +64,7 @@ impl Push {
             counted,
             identity: node.identity(),
             ending: node.stopping.ending(),
-            keepalive: node.gateway_keepalive.map(every).map(Box::new),
+            keepalive: node.live.get().gateway_keepalive.map(every).map(Box::new),
             pending,
             ended: false,
             heard: 0,

@@ -2,11 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use rand::Rng;
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::config::live::Live;
 
 /// The end of the server's watch streams. They end one after the other, so that their clients do not come to the other
 /// replicas all at once.
@@ -14,14 +15,14 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 pub struct Stopping {
     /// Cancelled when streams are to end.
     pub token: CancellationToken,
-    /// Time over which they do.
-    pub spread: Duration,
+    /// Has the time over which they do.
+    pub live: Live,
 }
 
 /// The end of one stream. Kept small, as there may be a hundred thousand.
 #[derive(Debug)]
 pub struct Ending {
-    spread: Duration,
+    live: Live,
     wait: Wait,
 }
 
@@ -34,7 +35,7 @@ enum Wait {
 impl Stopping {
     /// When a stream ends that begins now.
     pub fn ending(&self) -> Ending {
-        Ending { spread: self.spread, wait: Wait::Running(Box::pin(self.token.clone().cancelled_owned())) }
+        Ending { live: self.live.clone(), wait: Wait::Running(Box::pin(self.token.clone().cancelled_owned())) }
     }
 }
 
@@ -44,7 +45,7 @@ impl Ending {
         if let Wait::Running(stopped) = &mut self.wait {
             ready!(stopped.as_mut().poll(cx));
             let share = rand::rng().random_range(0.0..1.0);
-            self.wait = Wait::Draining(Box::pin(tokio::time::sleep(self.spread.mul_f64(share))));
+            self.wait = Wait::Draining(Box::pin(tokio::time::sleep(self.live.get().drain_spread.mul_f64(share))));
         }
         match &mut self.wait {
             Wait::Running(_) => Poll::Pending,

@@ -28,7 +28,7 @@ impl Node {
         caller.must_be_known()?;
         // Positive, as etcd's are.
         let fresh = LeaseId(rand::rng().random_range(1..i64::MAX));
-        let most = self.limits.leases;
+        let most = self.live.get().limits.leases;
         let grant = move |writer: &mut crate::store::Writer| {
             if writer.leases().len() >= most {
                 metrics::counter!(limits::REFUSED, "limit" => limits::OF_LEASES).increment(1);

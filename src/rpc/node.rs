@@ -1,7 +1,6 @@
 //! What every call needs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
@@ -9,7 +8,7 @@ use super::ending::Stopping;
 use super::range_cache::RangeCache;
 use super::status::EtcdError;
 use crate::auth::{Auth, Caller, Credentials};
-use crate::config::limits::Limits;
+use crate::config::live::Live;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
 use crate::store::{KeyRange, Revision, Snapshot, Store, Writer};
@@ -47,10 +46,8 @@ pub struct Node {
     pub readiness: Readiness,
     /// The end of watch streams.
     pub stopping: Stopping,
-    /// How often a space is sent on an idle gateway watch; none for never.
-    pub gateway_keepalive: Option<Duration>,
-    /// What clients may hold at the same time.
-    pub limits: Limits,
+    /// Settings that change while it runs.
+    pub live: Live,
     /// Ranges that are kept as they are written.
     pub ranges: Arc<RangeCache>,
     /// The etcd that this mirrors; none if the store is its own.

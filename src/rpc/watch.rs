@@ -13,6 +13,7 @@ use super::node::{MAX_MESSAGE, Node, credentials};
 use super::router::WATCH;
 use super::status::EtcdError;
 use crate::auth::{Auth, Credentials, Standing};
+use crate::config::live::Live;
 use crate::pb::etcdserverpb::watch_create_request::FilterType;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest};
@@ -83,8 +84,8 @@ pub struct Watching {
     auth: Auth,
     upstream: Option<Upstream>,
     credentials: Credentials,
-    /// Most watchers that it may have.
-    most: usize,
+    /// Has the number of watchers that it may have.
+    live: Live,
     _place: Option<Place>,
 }
 
@@ -108,8 +109,8 @@ impl Watching {
         if let Some(standing) = node.auth.standing(&credentials) {
             session.hold_to(Box::new(standing));
         }
-        let (auth, upstream, most) = (node.auth.clone(), node.upstream.clone(), node.limits.watchers);
-        Ok(Self { session, auth, upstream, credentials, most, _place: place })
+        let (auth, upstream, live) = (node.auth.clone(), node.upstream.clone(), node.live.clone());
+        Ok(Self { session, auth, upstream, credentials, live, _place: place })
     }
 
     /// Does what a request asks for.
@@ -124,7 +125,7 @@ impl Watching {
     }
 
     fn create(&mut self, create: &WatchCreateRequest) {
-        if self.session.watchers() >= self.most {
+        if self.session.watchers() >= self.live.get().limits.watchers {
             metrics::counter!(limits::REFUSED, "limit" => limits::OF_WATCHERS).increment(1);
             return self.session.refuse(TOO_MANY);
         }

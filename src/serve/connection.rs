@@ -23,7 +23,7 @@ use super::takeover::Task;
 use super::tls::Acceptor;
 use super::{http1, http2};
 use crate::auth::Peer;
-use crate::config::limits::Limits;
+use crate::config::live::Live;
 use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::{self, Router};
@@ -37,7 +37,7 @@ pub struct Service {
 }
 
 /// How long things may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// From the connection to its first bytes. Default 10 s.
     pub first_bytes: Duration,
@@ -123,12 +123,10 @@ fn is_grpc(request: &Request<RequestBody>) -> bool {
 pub struct Port {
     /// What answers.
     pub service: Service,
-    /// How long things may take.
-    pub times: Times,
     /// TLS; none for clear text.
     pub tls: Option<Arc<Acceptor>>,
-    /// What clients may hold at the same time.
-    pub limits: Limits,
+    /// How long things may take, and what clients may hold.
+    pub live: Live,
 }
 
 /// What a client in clear text reads on a port of TLS, instead of a connection that breaks.
@@ -144,9 +142,10 @@ pub(super) async fn run(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> Option<Task> {
+    let times = port.live.get().times;
     let opened = tokio::select! {
         () = stop.cancelled() => return None,
-        opened = open(stream, address, &port) => opened,
+        opened = open(stream, address, &port, times) => opened,
     };
     let (socket, protocol, peer) = match opened {
         Ok(opened) => opened?,
@@ -155,13 +154,13 @@ pub(super) async fn run(
             return None;
         }
     };
-    let streams = matches!(protocol, Protocol::Http2).then(|| Streams::new(port.limits.watch_streams));
+    let streams = matches!(protocol, Protocol::Http2).then(|| Streams::new(port.live.clone()));
     let client = Client { service: port.service, peer: Arc::new(peer), streams };
     match protocol {
-        Protocol::Http1 => http1::run(socket, client, port.times, stop).await,
+        Protocol::Http1 => http1::run(socket, client, times, stop).await,
         Protocol::Http2 => {
             // Boxed, as it is larger than the other.
-            if let Err(error) = Box::pin(http2::run(socket, client, port.times, stop, tasks)).await {
+            if let Err(error) = Box::pin(http2::run(socket, client, times, stop, tasks)).await {
                 tracing::debug!(%error, "connection ended");
             }
             None
@@ -170,8 +169,13 @@ pub(super) async fn run(
 }
 
 /// Finds out what the client speaks, and who it is. None if it says too little in the time for it, or leaves.
-async fn open(stream: TcpStream, address: IpAddr, port: &Port) -> io::Result<Option<(Socket, Protocol, Peer)>> {
-    let deadline = Instant::now() + port.times.first_bytes;
+async fn open(
+    stream: TcpStream,
+    address: IpAddr,
+    port: &Port,
+    times: Times,
+) -> io::Result<Option<(Socket, Protocol, Peer)>> {
+    let deadline = Instant::now() + times.first_bytes;
     let mut peer = Peer { address, names: Vec::new() };
     let mut socket = match &port.tls {
         None => Socket::Plain(stream),

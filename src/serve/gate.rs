@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::sniff::{Protocol, sniff};
 use super::socket::Socket;
 use crate::auth::peer::network;
-use crate::config::limits::Limits;
+use crate::config::live::Live;
 use crate::telemetry;
 
 /// Connections that are answered with a refusal at the same time; those beyond it are closed.
@@ -43,7 +43,7 @@ pub(super) struct Gate(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    limits: Limits,
+    live: Live,
     open: AtomicUsize,
     by_address: DashMap<IpAddr, usize>,
     answered: Arc<Semaphore>,
@@ -54,33 +54,33 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Pass {
     gate: Arc<Inner>,
-    /// None where addresses are not counted.
-    address: Option<IpAddr>,
+    address: IpAddr,
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(live: Live) -> Self {
         let (open, by_address, told) = Default::default();
-        Self(Arc::new(Inner { limits, open, by_address, answered: Arc::new(Semaphore::new(ANSWERED)), told }))
+        Self(Arc::new(Inner { live, open, by_address, answered: Arc::new(Semaphore::new(ANSWERED)), told }))
     }
 
     /// A place for a connection from an address; none if there are too many. Called by the listener alone.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Pass> {
         let inner = &self.0;
-        if inner.open.load(Ordering::Relaxed) >= inner.limits.connections {
+        let limits = inner.live.get().limits;
+        if inner.open.load(Ordering::Relaxed) >= limits.connections {
             self.tell(telemetry::serve::OF_CONNECTIONS, address, "--max-connections");
             return None;
         }
-        let address = (inner.limits.connections_per_address != usize::MAX).then(|| network(address));
-        if let Some(address) = address {
-            let mut count = inner.by_address.entry(address).or_default();
-            if *count >= inner.limits.connections_per_address {
-                drop(count);
-                self.tell(telemetry::serve::OF_ADDRESS, address, "--max-connections-per-address");
-                return None;
-            }
-            *count += 1;
+        // Counted without a limit, too: one may be set while they are open.
+        let address = network(address);
+        let mut count = inner.by_address.entry(address).or_default();
+        if *count >= limits.connections_per_address {
+            drop(count);
+            self.tell(telemetry::serve::OF_ADDRESS, address, "--max-connections-per-address");
+            return None;
         }
+        *count += 1;
+        drop(count);
         inner.open.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!(telemetry::serve::OPEN).increment(1.0);
         Some(Pass { gate: inner.clone(), address })
@@ -119,12 +119,10 @@ impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(telemetry::serve::OPEN).decrement(1.0);
-        if let Some(address) = self.address
-            && let Some(mut count) = self.gate.by_address.get_mut(&address)
-        {
+        if let Some(mut count) = self.gate.by_address.get_mut(&self.address) {
             *count -= 1;
             drop(count);
-            self.gate.by_address.remove_if(&address, |_, count| *count == 0);
+            self.gate.by_address.remove_if(&self.address, |_, count| *count == 0);
         }
     }
 }
@@ -132,20 +130,30 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits::Limits;
+    use crate::config::live::LiveSettings;
 
     #[test]
     fn places_are_counted_and_given_back() {
-        let limits = Limits { connections: 3, connections_per_address: 2, ..Limits::default() };
-        let gate = Gate::new(limits);
+        let limits = |connections, connections_per_address| {
+            let limits = Limits { connections, connections_per_address, ..Limits::default() };
+            LiveSettings { limits, ..LiveSettings::default() }
+        };
+        let live = Live::new(limits(3, usize::MAX));
+        let gate = Gate::new(live.clone());
         let [a, b]: [IpAddr; 2] = ["10.0.0.1", "::ffff:10.0.0.2"].map(|text| text.parse().expect("an address"));
         let first = gate.enter(a).expect("a place");
+        live.set(limits(3, 2));
         let _second = gate.enter(a).expect("a place");
         assert!(gate.enter(a).is_none(), "two from one address");
-        let _third = gate.enter(b).expect("a place");
+        let third = gate.enter(b).expect("a place");
         assert!(gate.enter("10.0.0.3".parse().expect("an address")).is_none(), "three in all");
         drop(first);
         assert!(gate.enter(a).is_some());
-        assert_eq!(gate.0.by_address.len(), 2, "nothing is kept of who has left");
+        live.set(limits(1, 1));
+        assert!(gate.enter(a).is_none(), "those that there are stay, and no more come");
+        drop(third);
+        assert_eq!(gate.0.by_address.len(), 1, "nothing is kept of who has left");
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct Stop {
 
 /// Accepts connections until it is stopped, and runs each as a task of `tasks`.
 pub async fn serve(listener: TcpListener, port: Port, tasks: TaskTracker, stop: Stop) {
-    let gate = Gate::new(port.limits);
+    let gate = Gate::new(port.live.clone());
     loop {
         let accepted = tokio::select! {
             () = stop.accepting.cancelled() => return,

@@ -13,7 +13,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::apisix::schema;
 use crate::auth::{Auth, Caller, Credentials};
-use crate::config::limits::Limits;
 use crate::envoy::{Resource, ResourceType, decode};
 use crate::gateway::json;
 use crate::pb::etcdserverpb::{
@@ -52,8 +51,7 @@ fn server() -> Server {
         readiness: Readiness::ready(),
         stopping: Stopping::default(),
         tasks: TaskTracker::new(),
-        gateway_keepalive: None,
-        limits: Limits::default(),
+        live: crate::config::live::Live::default(),
         ranges: std::sync::Arc::default(),
         client_url: "http://127.0.0.1:2379".into(),
     };

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// When a change is held back.
@@ -34,13 +35,14 @@ impl Guard {
 /// Looks at changes, one after the other.
 #[derive(Debug)]
 pub(crate) struct Watchman {
-    guard: Guard,
+    /// May be another one at any time.
+    guard: watch::Receiver<Guard>,
     /// Since when changes are held back.
     since: Option<Instant>,
 }
 
 impl Watchman {
-    pub(crate) fn new(guard: Guard) -> Self {
+    pub(crate) fn new(guard: watch::Receiver<Guard>) -> Self {
         Self { guard, since: None }
     }
 
@@ -49,13 +51,22 @@ impl Watchman {
         self.since.is_some()
     }
 
+    /// Waits until the guard is another one.
+    pub(crate) async fn changed(&mut self) {
+        if self.guard.changed().await.is_err() {
+            // Nobody is left who could change it.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Until when a change is to be held back that takes away `removed` of `held` objects; none if it may pass.
     pub(crate) fn judge(&mut self, held: usize, removed: usize, now: Instant) -> Option<Instant> {
-        if !self.guard.is_much(held, removed) {
+        let guard = *self.guard.borrow();
+        if !guard.is_much(held, removed) {
             self.since = None;
             return None;
         }
-        let until = *self.since.get_or_insert(now) + self.guard.wait;
+        let until = *self.since.get_or_insert(now) + guard.wait;
         if now >= until {
             self.since = None;
             return None;
@@ -70,7 +81,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_takes_most_away_waits_once() {
-        let mut watchman = Watchman::new(Guard::default());
+        let (sender, guard) = watch::channel(Guard::default());
+        let mut watchman = Watchman::new(guard);
         let now = Instant::now();
         let until = now + Duration::from_secs(30);
         assert_eq!(watchman.judge(100, 50, now), None, "half is not more than half");
@@ -82,7 +94,11 @@ mod tests {
         assert_eq!(watchman.judge(100, 90, until), Some(until + Duration::from_secs(30)), "the next one waits again");
         assert_eq!(watchman.judge(100, 3, until), None);
         assert!(!watchman.holds(), "it was a mistake, and is mended");
-        let mut off = Watchman::new(Guard { percent: 100, ..Guard::default() });
-        assert_eq!(off.judge(100, 100, now), None);
+        assert_eq!(watchman.judge(100, 60, until), Some(until + Duration::from_secs(30)));
+        sender.send_replace(Guard { wait: Duration::from_secs(5), ..Guard::default() });
+        watchman.changed().await;
+        assert_eq!(watchman.judge(100, 60, until), Some(until + Duration::from_secs(5)), "from when it was held back");
+        sender.send_replace(Guard { percent: 100, ..Guard::default() });
+        assert_eq!(watchman.judge(100, 100, until), None);
     }
 }

@@ -80,6 +80,12 @@ impl Pacer {
         self.not_before = None;
     }
 
+    /// What waits is to be tried at once.
+    pub(super) fn at_once(&mut self, now: Instant) {
+        self.waiting = self.waiting.map(|_| (now, now));
+        self.not_before = None;
+    }
+
     /// The commit failed and is to be tried again then.
     pub(super) fn again_at(&mut self, then: Instant) {
         self.waiting = Some(self.waiting.unwrap_or((then, then)));

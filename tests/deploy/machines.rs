@@ -117,6 +117,7 @@ fn the_unit_fits_the_settings() {
     let settings: toml::Table = toml::from_str(&read("confcast.toml")).expect("TOML");
     assert_eq!(values(&unit, "ExecStart"), ["/usr/bin/confcast serve --config /etc/confcast/confcast.toml"]);
     assert_eq!(values(&unit, "ExecStartPre"), ["/usr/bin/confcast check --config /etc/confcast/confcast.toml"]);
+    assert_eq!(values(&unit, "ExecReload"), ["/bin/kill -HUP $MAINPID"]);
     let state = format!("/var/lib/{}", values(&unit, "StateDirectory")[0]);
     assert_eq!(settings["data_dir"].as_str(), Some(state.as_str()));
     let stop: i64 = values(&unit, "TimeoutStopSec")[0].parse().expect("seconds");

@@ -15,7 +15,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    # Settings are read at the start.
+    # Some settings need a restart, and a file that is mounted by itself is not updated.
     checksum/settings: {{ include "confcast.settings" . | sha256sum }}
     {{- with $v.podAnnotations }}
     {{- toYaml . | nindent 4 }}
