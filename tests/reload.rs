@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use support::http::{Connection, Watch, b64, get, post};
 use support::{Confcast, until};
 
+const TAKEN: &str = "the settings were read again";
+const REFUSED: &str = "the settings cannot be used; those from before hold";
+
 /// A file of settings, and a server with it.
 struct Reloaded {
     dir: tempfile::TempDir,
@@ -48,10 +51,17 @@ impl Reloaded {
     /// Changes the settings, and waits until they have been read.
     fn change(&self, settings: &str) -> Value {
         self.write(settings);
-        let before = self.reading();
+        let (before, logged) = (self.reading(), self.logged());
         hang_up(&self.server);
         until("read again", || self.reading() != before);
+        // What is logged comes through a pipe, and may come later.
+        until("logged", || self.logged() > logged);
         self.reading()
+    }
+
+    /// How often the log has said what came of it, which is the last that it says.
+    fn logged(&self) -> usize {
+        self.lines(TAKEN).len() + self.lines(REFUSED).len()
     }
 
     fn lines(&self, message: &str) -> Vec<Value> {
@@ -92,7 +102,8 @@ fn a_limit_holds_for_the_next_request() {
     reloaded.write("max_leases = 2\n");
     until("read again", || !reloaded.reading().is_null());
     assert_eq!([grant(server), grant(server)], [200, 429]);
-    assert_eq!(reloaded.lines("the settings were read again")[0]["changed"], "max_leases");
+    until("logged", || reloaded.logged() == 1);
+    assert_eq!(reloaded.lines(TAKEN)[0]["changed"], "max_leases");
     assert!(status(server).contains("settings    read again 0 s ago\n"), "{}", status(server));
     // With one.
     let reading = reloaded.change("max_leases = 0\n");
@@ -162,7 +173,7 @@ fn a_file_that_is_not_good_changes_nothing() {
         let reading = reloaded.change(settings);
         let failure = reading["failure"].as_str().unwrap_or_else(|| panic!("no failure: {settings}"));
         assert!(failure.contains(reason), "{failure}");
-        let lines = reloaded.lines("the settings cannot be used; those from before hold");
+        let lines = reloaded.lines(REFUSED);
         let last = lines.last().unwrap_or_else(|| panic!("nothing logged: {settings}"));
         assert_eq!(last["file"], json!(file));
         assert!(last["error"].as_str().expect("a reason").contains(reason), "{last}");
