@@ -52,6 +52,26 @@ pub struct Options {
     pub ports: Ports,
     /// The version of APISIX that objects are for. None for the form of 3.6 and later.
     pub apisix: Option<Generation>,
+    /// How tokens are checked.
+    pub tokens: Tokens,
+}
+
+/// How tokens (JWT) are checked where Envoy checks them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tokens {
+    /// Not at all: routes that ask for one are closed.
+    #[default]
+    Closed,
+    /// By the plugin `openid-connect` of APISIX 3.18 or later, which must be enabled on every instance: what an instance
+    /// has not enabled it passes over without a word, and then nothing is checked.
+    OpenidConnect,
+}
+
+impl Options {
+    /// Whether routes may ask for tokens.
+    fn checks_tokens(self) -> bool {
+        self.tokens == Tokens::OpenidConnect && self.apisix.is_none_or(Generation::refuses_unknown_tokens)
+    }
 }
 
 /// When routes are tied to the port that Envoy would listen on, which APISIX must then listen on as well.

@@ -37,6 +37,11 @@ impl Generation {
         Self { major, minor }
     }
 
+    /// Whether its `openid-connect` refuses a token when it does not know whom to trust, and compares claims in all cases.
+    pub fn refuses_unknown_tokens(self) -> bool {
+        self >= Self::new(3, 18)
+    }
+
     /// Whether it watches each directory on a connection of its own, and so sees no order between changes in two of them.
     pub fn watches_directories_apart(self) -> bool {
         self < Self::new(3, 4)

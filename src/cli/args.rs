@@ -166,6 +166,10 @@ pub(super) struct ServeArgs {
     /// router.http: radixtree_host_uri
     #[arg(long, env = "CONFCAST_APISIX", value_name = "VERSION")]
     pub(super) apisix: Option<Generation>,
+    /// What checks tokens where the control plane's JWT filter does: openid-connect, which is APISIX's plugin, of 3.18 or
+    /// later and enabled on every instance; or closed, which answers 403 [default: closed]
+    #[arg(long, env = "CONFCAST_JWT", value_name = "HOW")]
+    pub(super) jwt: Option<String>,
     /// An apisix.yaml, as a standalone APISIX reads it, that is followed as it changes; implies --source apisix-yaml
     #[arg(long, env = "CONFCAST_APISIX_YAML", value_name = "FILE")]
     pub(super) apisix_yaml: Option<PathBuf>,
@@ -214,6 +218,9 @@ pub(super) struct TranslateArgs {
     /// Version of APISIX that the objects are for, such as 3.2 [default: any from 3.6 on]
     #[arg(long, value_name = "VERSION")]
     pub(super) apisix: Option<Generation>,
+    /// What checks tokens where the JWT filter does: closed (403) or openid-connect, the plugin of APISIX 3.18
+    #[arg(long, default_value = "closed", value_name = "HOW")]
+    pub(super) jwt: String,
     /// Form of the report, which goes to the standard error output, or to the standard output with -o none
     #[arg(long, value_enum, default_value_t = ReportForm::Text)]
     pub(super) report: ReportForm,

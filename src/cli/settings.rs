@@ -7,6 +7,7 @@ mod limits;
 mod publish;
 mod source;
 mod tls;
+pub(super) mod translate;
 mod upstream;
 mod users;
 
@@ -145,6 +146,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
     };
     let version = file.apisix.map(|text| text.parse().map_err(|reason| wrong("apisix", reason))).transpose()?;
     config.translate.apisix = args.apisix.or(version);
+    config.translate.tokens = translate::tokens(args.jwt.or(file.jwt).as_deref(), config.translate.apisix)?;
     config.guard = guard::resolve(
         args.guard.removal_guard_percent.or(file.removal_guard_percent),
         args.guard.removal_guard_seconds.or(file.removal_guard_seconds),
@@ -220,7 +222,7 @@ mod tests {
     #[test]
     fn errors_name_the_setting_and_the_way_out() {
         type Set = Box<dyn FnOnce(&mut ServeArgs)>;
-        let cases: [(Set, &[&str]); 9] = [
+        let cases: [(Set, &[&str]); 11] = [
             (Box::new(|args| args.listen = Some("nonsense".into())), &["--listen nonsense", "HOST:PORT"]),
             (
                 Box::new(|args| args.source = Some("xsd".into())),
@@ -233,6 +235,14 @@ mod tests {
             (Box::new(|args| args.xds_server = vec!["http://a:1".into()]), &["--xds-node-id"]),
             (Box::new(|args| args.prefix = Some("/".into())), &["--prefix", "/apisix"]),
             (Box::new(|args| args.config = Some("/nowhere.toml".into())), &["--config /nowhere.toml"]),
+            (Box::new(|args| args.jwt = Some("yes".into())), &["--jwt", "closed or openid-connect"]),
+            (
+                Box::new(|args| {
+                    args.jwt = Some("openid-connect".into());
+                    args.apisix = Some("3.9".parse().expect("a version"));
+                }),
+                &["--jwt openid-connect", "APISIX 3.9", "--apisix 3.18"],
+            ),
         ];
         for (set, parts) in cases {
             let error = error(set);

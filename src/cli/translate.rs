@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::args::{FailOn, Output, ReportForm, TranslateArgs};
-use super::settings::SettingsError;
+use super::settings::{self, SettingsError};
 use crate::config::Prefix;
 use crate::translate::{Fidelity, Options, Report, Translation, translate_all};
 use crate::xds;
@@ -21,7 +21,9 @@ pub(super) fn translate(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
     if !errors.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    let translation = translate_all(resources.into_values(), Options { apisix: args.apisix, ..Options::default() });
+    let tokens = settings::translate::tokens(Some(&args.jwt), args.apisix)?;
+    let options = Options { apisix: args.apisix, tokens, ..Options::default() };
+    let translation = translate_all(resources.into_values(), options);
     print(&translation, args.output, prefix.as_str())?;
     let report = report(&translation.report, args.report)?;
     if let Output::None = args.output {

@@ -6,6 +6,7 @@ pub(super) mod cors;
 pub(super) mod csrf;
 pub(super) mod fault;
 pub(super) mod health_check;
+pub(super) mod jwt;
 pub(super) mod limits;
 pub(super) mod rbac;
 
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::apisix::Expr;
+
+/// The plugin that checks tokens.
+pub(super) const TOKENS: &str = "openid-connect";
 
 /// Plugins by name.
 pub(super) type Plugins = BTreeMap<&'static str, Value>;
@@ -49,9 +53,15 @@ impl Effect {
         Self::of([Branch::pass([(name, config)].into())])
     }
 
-    /// Whether it answers some requests.
-    pub(super) fn answers(&self) -> bool {
-        self.branches.iter().any(|branch| matches!(branch.outcome, Outcome::Answer(..)))
+    /// Whether it keeps some requests out.
+    pub(super) fn protects(&self) -> bool {
+        self.checks_tokens() || self.branches.iter().any(|branch| matches!(branch.outcome, Outcome::Answer(..)))
+    }
+
+    /// Whether it asks for tokens, of which APISIX checks one of a request.
+    pub(super) fn checks_tokens(&self) -> bool {
+        let by_plugin = |outcome: &Outcome| matches!(outcome, Outcome::Pass(plugins) if plugins.contains_key(TOKENS));
+        self.branches.iter().any(|branch| by_plugin(&branch.outcome))
     }
 
     /// Branches, of which the last has no conditions.

@@ -1,5 +1,7 @@
 //! HTTP filters: what each of them means for a route.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
 use envoy_types::pb::envoy::extensions::filters::http::api_key_auth::v3::{ApiKeyAuth, ApiKeyAuthPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::{Buffer, BufferPerRoute, buffer_per_route};
@@ -18,7 +20,7 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::Loca
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filter::{Effect, api_key, cors, csrf, fault, health_check, limits, rbac};
+use super::filter::{Effect, api_key, cors, csrf, fault, health_check, jwt, limits, rbac};
 use super::report::Notes;
 use crate::envoy::any;
 
@@ -35,6 +37,20 @@ pub(super) enum Filter {
     Off,
     /// It is expressed.
     Does(Effect),
+    /// What it does to requests of routes that say nothing of it, and what routes may choose by name.
+    Choice { of_all: Box<Filter>, named: BTreeMap<String, Filter> },
+    /// A route chooses this of the filter.
+    Chosen(String),
+}
+
+impl Filter {
+    /// What it does to the requests of a route that says nothing of it.
+    pub(super) fn of_all(&self) -> &Self {
+        match self {
+            Self::Choice { of_all, .. } => of_all,
+            other => other,
+        }
+    }
 }
 
 /// Filters that nobody misses at a gateway: what they do is Envoy's own business.
@@ -105,13 +121,14 @@ fn security(config: &Any, port: Option<u32>, notes: &mut Notes) -> Option<Filter
         return Some(route.rbac.map_or(Filter::Off, |filter| rbac(&filter, notes)));
     }
     if let Some(filter) = any::unpack::<JwtAuthentication>(config) {
-        let idle = filter.rules.is_empty() && filter.filter_state_rules.is_none();
-        // A route may still name one of the requirements, with a configuration of its own.
-        return idle.then_some(Filter::Harmless);
+        return Some(jwt::take(&filter, notes));
     }
     if let Some(route) = any::unpack::<PerRouteConfig>(config) {
-        let off = matches!(route.requirement_specifier, Some(per_route_config::RequirementSpecifier::Disabled(true)));
-        return off.then_some(Filter::Off);
+        return match route.requirement_specifier {
+            Some(per_route_config::RequirementSpecifier::Disabled(true)) => Some(Filter::Off),
+            Some(per_route_config::RequirementSpecifier::RequirementName(name)) => Some(Filter::Chosen(name)),
+            _ => None,
+        };
     }
     if let Some(route) = any::unpack::<ExtAuthzPerRoute>(config) {
         let off = matches!(route.r#override, Some(ext_authz_per_route::Override::Disabled(true)));

@@ -87,6 +87,26 @@ impl<'a> Mutation<'a> {
     }
 }
 
+/// Has a `proxy-rewrite` also remove the headers that another one removes.
+pub(super) fn also_remove(plugin: &mut Value, other: &Value) {
+    let more = other["headers"]["remove"].as_array().cloned().unwrap_or_default();
+    let is_changed = |headers: &Value, name: &Value| {
+        let named = name.as_str().unwrap_or_default();
+        ["add", "set"].iter().any(|how| headers[how].get(named).is_some())
+    };
+    for name in more {
+        // What the route puts there comes after the filter that takes it away.
+        if is_changed(&plugin["headers"], &name) {
+            continue;
+        }
+        match plugin["headers"]["remove"].as_array_mut() {
+            Some(names) if names.contains(&name) => {}
+            Some(names) => names.push(name),
+            None => plugin["headers"]["remove"] = json!([name]),
+        }
+    }
+}
+
 fn appends(option: &HeaderValueOption, field: &str, notes: &mut Notes) -> bool {
     #[expect(deprecated, reason = "control planes still send it")]
     if let Some(append) = option.append {

@@ -108,7 +108,7 @@ pub(super) fn take(listener: &EnvoyListener) -> Listener {
                         let reason = format!("network filters of the type {name} are not translated");
                         notes.not_expressible("filter_chains.filters", &reason, "connections pass without it");
                     }
-                    Filter::Harmless | Filter::Off | Filter::Does(_) => {}
+                    Filter::Harmless | Filter::Off | Filter::Does(_) | Filter::Choice { .. } | Filter::Chosen(_) => {}
                 }
             }
         }

@@ -225,8 +225,10 @@ fn different_entries(weighted: &WeightedCluster, action: &mut Action, notes: &mu
     let reason = "APISIX changes headers and has plugins for a route and not for one of its clusters";
     notes.not_expressible("weighted_clusters.headers", reason, "what differs between clusters is left out");
     let configs = weighted.clusters.iter().flat_map(|entry| entry.typed_per_filter_config.values());
-    let protects =
-        |filter| matches!(filter, Filter::Protects(_)) || matches!(&filter, Filter::Does(effect) if effect.answers());
+    let protects = |filter| {
+        matches!(filter, Filter::Protects(_) | Filter::Chosen(_))
+            || matches!(&filter, Filter::Does(effect) if effect.protects())
+    };
     if configs.map(|config| filters::take(config, None, notes)).any(protects) {
         *action = Action::answer(403, "this route is protected in a way that cannot be expressed\n");
     }

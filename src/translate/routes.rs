@@ -14,7 +14,7 @@ use super::listener::Context;
 use super::order;
 use super::report::Notes;
 use super::route::{self, Route};
-use super::{action, ids};
+use super::{action, headers, ids};
 use crate::apisix::{Expr, Route as ApisixRoute};
 use crate::envoy::ResourceType;
 
@@ -40,6 +40,19 @@ pub(super) struct Place {
     pub(super) context: Context,
     /// The ports, if routes are tied to them.
     pub(super) ports: BTreeSet<u32>,
+}
+
+/// What routes depend on beside their own configuration.
+pub(super) struct Around<'a> {
+    /// Addresses for copies of requests, by cluster.
+    pub(super) mirrors: BTreeMap<String, String>,
+    /// Bounds of clusters that have any.
+    pub(super) bounds: &'a BTreeMap<String, Bounds>,
+    /// Whether tokens may be asked for.
+    pub(super) tokens: bool,
+    /// Whether there may be routes of others that take what this configuration leaves, which Envoy would not let them
+    /// have.
+    pub(super) wider: bool,
 }
 
 /// Takes a route configuration apart.
@@ -80,22 +93,14 @@ impl Routes {
         routes.filter_map(|route| route.action.mirror.as_ref()).map(|mirror| mirror.cluster.clone()).collect()
     }
 
-    /// The routes of APISIX for all places, and what to say of them. `mirrors` are the addresses for copies, `bounds` those
-    /// of clusters. `wider` tells that there may be routes of others that take what this configuration leaves, which Envoy
-    /// would not let them have.
-    pub(super) fn assemble(
-        &self,
-        places: &[Place],
-        mirrors: &BTreeMap<String, String>,
-        bounds: &BTreeMap<String, Bounds>,
-        wider: bool,
-    ) -> (Vec<ApisixRoute>, Notes) {
+    /// The routes of APISIX for all places, and what to say of them.
+    pub(super) fn assemble(&self, places: &[Place], around: &Around<'_>) -> (Vec<ApisixRoute>, Notes) {
         let mut notes = self.notes.clone();
         let mut out = Vec::new();
         for place in places {
             let same = |other: &&Place| other.context.conditions == place.context.conditions;
             let alone = places.iter().filter(same).count() > 1;
-            let assembly = Assembly { routes: self, place, mirrors, bounds, wider, alone };
+            let assembly = Assembly { routes: self, place, around, alone };
             assembly.run(&mut out, &mut notes);
         }
         (out, notes)
@@ -122,9 +127,7 @@ impl<'a> Candidate<'a> {
 struct Assembly<'a> {
     routes: &'a Routes,
     place: &'a Place,
-    mirrors: &'a BTreeMap<String, String>,
-    bounds: &'a BTreeMap<String, Bounds>,
-    wider: bool,
+    around: &'a Around<'a>,
     /// Whether only the ports tell this place from another one.
     alone: bool,
 }
@@ -150,7 +153,7 @@ impl Assembly<'_> {
         let wild = |hosts: &Hosts| {
             hosts.any || !hosts.prefixes.is_empty() || hosts.named.values().flatten().any(|name| name.starts_with('*'))
         };
-        let wider = self.wider || hosts.iter().any(|(_, hosts)| wild(hosts));
+        let wider = self.around.wider || hosts.iter().any(|(_, hosts)| wild(hosts));
         for (host, hosts) in &hosts {
             for (rule, names) in &hosts.named {
                 let conditions = rule.conditions();
@@ -226,7 +229,11 @@ impl Assembly<'_> {
             Outcome::Pass(plugins) => {
                 let mut action = route.action.clone();
                 for (name, config) in plugins {
-                    action.plugins.entry(name).or_insert_with(|| config.clone());
+                    match action.plugins.get_mut(name) {
+                        Some(own) if *name == "proxy-rewrite" => headers::also_remove(own, config),
+                        Some(_) => {}
+                        None => drop(action.plugins.insert(name, config.clone())),
+                    }
                 }
                 action
             }
@@ -248,11 +255,11 @@ impl Assembly<'_> {
             *to = to.replace("$http_host", "$host");
         }
         if let Some(mirror) = &action.mirror
-            && let Some(address) = self.mirrors.get(&mirror.cluster)
+            && let Some(address) = self.around.mirrors.get(&mirror.cluster)
         {
             plugins.insert("proxy-mirror", json!({"host": address, "sample_ratio": mirror.share}));
         }
-        bounds::keep(&action.targets, self.bounds, &mut plugins, notes);
+        bounds::keep(&action.targets, self.around.bounds, &mut plugins, notes);
         let (upstream_id, split) = upstreams(&action.targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));
         ApisixRoute {
@@ -287,16 +294,23 @@ impl Assembly<'_> {
         let mut effects = Vec::new();
         for filter in self.filters(route) {
             match filter {
-                Filter::Protects(name) => {
+                Filter::Protects(name) | Filter::Chosen(name) => {
                     return closed(format!("the filter {name} protects the route and is not translated"), notes);
+                }
+                Filter::Does(effect) if effect.checks_tokens() && !self.around.tokens => {
+                    let reason = "tokens are checked by APISIX 3.18 or later, if that is asked for (--jwt)";
+                    return closed(reason.to_owned(), notes);
                 }
                 Filter::Does(effect) if effect.by_address && !self.place.context.direct => {
                     let reason = "APISIX chooses routes by the address of the connection, not by that of a header";
                     return closed(reason.to_owned(), notes);
                 }
                 Filter::Does(effect) => effects.push(effect),
-                Filter::Harmless | Filter::Missed(_) | Filter::Off => {}
+                Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } => {}
             }
+        }
+        if effects.iter().filter(|effect| effect.checks_tokens()).count() > 1 {
+            return closed("APISIX checks one token of a request".to_owned(), notes);
         }
         match filter::ways(&effects) {
             Some(ways) => ways.into_iter().map(with).collect(),
@@ -308,12 +322,13 @@ impl Assembly<'_> {
     fn filters<'a>(&'a self, route: &'a Route) -> Vec<&'a Filter> {
         let Some(chain) = &self.place.context.filters else {
             // Nothing is known of the filters, so that each that the route configures may be there.
-            return route.filters.values().collect();
+            return route.filters.values().map(Filter::of_all).collect();
         };
-        let nearest = chain.iter().map(|(name, filter)| match route.filters.get(name) {
-            Some(own @ (Filter::Off | Filter::Protects(_) | Filter::Does(_))) => own,
+        let nearest = chain.iter().map(|(name, filter)| match (route.filters.get(name), filter) {
+            (Some(own @ Filter::Chosen(name)), Filter::Choice { named, .. }) => named.get(name).unwrap_or(own),
+            (Some(own @ (Filter::Off | Filter::Protects(_) | Filter::Does(_) | Filter::Chosen(_))), _) => own,
             // A filter that is switched on by the route's own configuration, or goes by the chain's.
-            Some(Filter::Harmless | Filter::Missed(_)) | None => filter,
+            (Some(Filter::Harmless | Filter::Missed(_) | Filter::Choice { .. }) | None, _) => filter.of_all(),
         });
         nearest.collect()
     }

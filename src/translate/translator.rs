@@ -17,7 +17,7 @@ use super::derived::Target;
 use super::endpoints::{self, Endpoints};
 use super::listener::{self, Context, Listener};
 use super::report::{Entry, Notes, Report};
-use super::routes::{self, Place, Routes};
+use super::routes::{self, Around, Place, Routes};
 use super::secret::{self, Secret};
 use super::tls::Given;
 use super::{Changes, Options, Ports};
@@ -297,8 +297,10 @@ impl Translator {
         let mut made = Made::default();
         let mut objects = Vec::new();
         let mirrors = self.mirror(name, &mut made.entries);
+        let (bounds, tokens) = (&self.bounds, self.options.checks_tokens());
+        let around = Around { mirrors, bounds, tokens, wider: self.places.len() > 1 };
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
-            let (assembled, notes) = routes.assemble(places, &mirrors, &self.bounds, self.places.len() > 1);
+            let (assembled, notes) = routes.assemble(places, &around);
             made.entries.extend_from_slice(notes.entries());
             made.targets = routes.targets();
             let of = (ResourceType::Route, name);

@@ -102,12 +102,29 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
             config.needs("host", |host| host.as_str().is_some_and(is_mirror))?;
             config.may("sample_ratio", |share| share.as_f64().is_some_and(|share| (0.000_01..=1.0).contains(&share)))
         }
+        "openid-connect" => token(config),
         "client-control" => config.needs("max_body_size", integer(0, HIGHEST)),
         "gzip" | "brotli" => {
             config.needs("types", texts)?;
             config.may("min_length", integer(1, HIGHEST))
         }
         _ => Err("not a plugin that is known here".into()),
+    }
+}
+
+/// A check of bearer tokens as APISIX 3.18 takes it, and none that lets tokens pass unchecked.
+fn token(config: &Config<'_>) -> Result<(), String> {
+    config.needs("client_id", Value::is_string)?;
+    config.needs("discovery", Value::is_string)?;
+    config.needs("bearer_only", |bearer| *bearer == true)?;
+    config.needs("accept_none_alg", |accept| *accept == false)?;
+    config.needs("accept_unsupported_alg", |accept| *accept == false)?;
+    let issuers = |validator: &Value| texts(&validator["issuer"]["valid_issuers"]);
+    config.needs("claim_validator", issuers)?;
+    match (config.get("public_key"), config.get("use_jwks")) {
+        (Some(key), None) if key.is_string() => config.needs("token_signing_alg_values_expected", Value::is_string),
+        (None, Some(Value::Bool(true))) => config.may("jwk_expires_in", integer(1, HIGHEST)),
+        _ => Err("one of public_key and use_jwks".into()),
     }
 }
 

@@ -44,7 +44,7 @@ pub(in crate::translate) fn take(rules: &Rules, port: Option<u32>, notes: &mut N
         let effect = if rules.action() == Action::Allow { "what needs it is not allowed" } else { "as if it held" };
         notes.not_expressible("rbac.rules", &reason, effect);
     }
-    Some(Effect { branches, by_address: reader.by_address })
+    Some(Effect { by_address: reader.by_address, ..Effect::of(branches) })
 }
 
 struct Reader {

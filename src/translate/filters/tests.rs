@@ -1,5 +1,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
 
+mod jwt;
+
 use serde_json::{Value, json};
 
 use crate::apisix::Kind;
