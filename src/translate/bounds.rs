@@ -46,7 +46,7 @@ pub(super) fn at_once(cluster: &Cluster, http2: bool, notes: &mut Notes) -> Opti
         notes.not_expressible(FIELD, reason, "requests of high priority have the bound of the others");
     }
     let retries = of(breakers, RoutingPriority::Default).and_then(|found| found.max_retries);
-    if retries.is_some_and(|retries| retries.value < UNLIMITED) {
+    if retries.is_some_and(|retries| retries.value < DEFAULT) {
         notes.not_expressible("circuit_breakers.max_retries", "APISIX does not count retries", "they are not bounded");
     }
     let found = of(breakers, RoutingPriority::Default).filter(|found| is_bound(found))?;

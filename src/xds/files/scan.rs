@@ -14,13 +14,20 @@ use crate::envoy::Resource;
 /// Deepest nesting of directories that is followed, which ends a loop of links.
 const DEPTH: usize = 16;
 
+/// How many looks in a row may find files still changing before they are read all the same.
+const PATIENCE: u32 = 10;
+
 /// Follows a set of files.
 #[derive(Debug)]
 pub(super) struct Scanner {
     paths: Vec<PathBuf>,
     files: BTreeMap<PathBuf, File>,
-    /// What the last look saw.
+    /// What was there when the files were read.
     seen: Vec<(PathBuf, Stamp)>,
+    /// What the last look saw. None before the first.
+    looked: Option<Vec<(PathBuf, Stamp)>>,
+    /// How many looks found files that were still changing.
+    changing: u32,
 }
 
 /// What tells that a file is not the one it was. Taken of what a link points to.
@@ -49,15 +56,23 @@ pub(super) struct Scan {
 
 impl Scanner {
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, files: BTreeMap::new(), seen: Vec::new() }
+        Self { paths, files: BTreeMap::new(), seen: Vec::new(), looked: None, changing: 0 }
     }
 
-    /// Looks at the files, and reads them if any seems different.
+    /// Looks at the files, and reads them if any seems different and none has changed since the last look: one that is
+    /// being written may be read as a shorter one, or an empty one, without any error.
     pub(super) fn scan_if_changed(&mut self) -> Option<Scan> {
         let (found, errors) = find(&self.paths);
         if found == self.seen && errors.is_empty() {
             return None;
         }
+        let changing = self.looked.as_ref().is_some_and(|looked| *looked != found);
+        self.looked = Some(found.clone());
+        if changing && self.changing < PATIENCE {
+            self.changing += 1;
+            return None;
+        }
+        self.changing = 0;
         let scan = self.read(&found, errors);
         // Files that changed while they were read are read again at the next look.
         let (again, _) = find(&self.paths);

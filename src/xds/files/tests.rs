@@ -19,7 +19,7 @@ impl Source {
     fn start(path: &Path) -> Self {
         let token = CancellationToken::new();
         let (sender, updates) = mpsc::channel(16);
-        let config = FilesConfig { paths: vec![path.into()], poll: Duration::from_millis(5) };
+        let config = FilesConfig { paths: vec![path.into()], poll: Duration::from_millis(20) };
         #[expect(clippy::disallowed_methods, reason = "a task of a test")]
         drop(tokio::spawn(run(config, sender, token.clone())));
         Self { updates, _stop: token.drop_guard() }
@@ -71,6 +71,28 @@ async fn reports_files_as_they_come_change_and_go() {
     assert_eq!(source.next().await, (names(["d"]), vec![]));
     fs::remove_file(path("a.yaml")).expect("removed");
     assert_eq!(source.next().await, (vec![], names(["b"])));
+}
+
+#[test]
+fn a_file_that_is_being_written_is_read_when_it_is_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("a.yaml");
+    fs::write(&path, cluster("a") + &cluster("b")).expect("written");
+    let mut scanner = Scanner::new(vec![dir.path().into()]);
+    let mut look = || scanner.scan_if_changed().map(|scan| scan.resources.len());
+    assert_eq!((look(), look()), (Some(2), None));
+    fs::write(&path, "").expect("emptied");
+    assert_eq!(look(), None, "it may be on its way");
+    fs::write(&path, cluster("a")).expect("written");
+    assert_eq!((look(), look(), look()), (None, Some(1), None));
+    // One that never rests is read all the same.
+    let mut number = 0;
+    let read = std::iter::repeat_with(|| {
+        number += 1;
+        fs::write(&path, format!("{}  # {}\n", cluster("c"), "x".repeat(number))).expect("written");
+        look()
+    });
+    assert!(read.take(20).flatten().next().is_some());
 }
 
 #[tokio::test]
