@@ -115,7 +115,7 @@ impl Server {
             auth,
             durable: config.data_dir.is_some(),
             readiness,
-            stopping: Stopping { token: CancellationToken::new(), live: live.clone() },
+            stopping: Stopping::over(live.clone()),
             live: live.clone(),
             ranges: Arc::default(),
             upstream: upstream.clone(),
