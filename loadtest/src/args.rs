@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::raw::Fault;
 use crate::scenario::Scenario;
+use crate::scenario::fleet::Fleet;
 use crate::target::Protocol;
 
 /// Measures how servers that speak etcd's API broadcast changes to many watchers, and checks that nothing is lost.
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Place watchers on an etcd, and on mirrors in front of it, all started here, and see what they cost the etcd
     Tier(TierArgs),
+    /// Restart the mirrors of an etcd, all started here, one after the other, while a fleet of APISIX instances is at them
+    Roll(RollArgs),
     /// Serve as the raw broadcaster: one thread that writes the same bytes to every watch stream
     Raw {
         /// Where to listen
@@ -147,6 +150,33 @@ pub(crate) struct TierArgs {
     /// Do not pin servers to the first core and the load to the second
     #[arg(long)]
     pub(crate) no_pin: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RollArgs {
+    /// A confcast program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) confcast: PathBuf,
+    /// An etcd program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) etcd: PathBuf,
+    /// Mirrors of the etcd
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub(crate) replicas: usize,
+    /// Seconds over which a mirror that stops ends its watches
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) drain_spread_seconds: u64,
+    /// Give each mirror a data directory, so that it knows what was deleted before it was restarted
+    #[arg(long)]
+    pub(crate) data_dirs: bool,
+    /// Seconds before each restart, and after the last one
+    #[arg(long, default_value_t = 2.0, value_name = "N")]
+    pub(crate) pause: f64,
+    /// Do not pin servers to the first core and the load to the second
+    #[arg(long)]
+    pub(crate) no_pin: bool,
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
 }
 
 impl TierArgs {

@@ -19,6 +19,52 @@ use crate::wire::{grpc, h2};
 /// Keys and values.
 pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// Calls at one of several endpoints, and at the next when one does not answer.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    targets: Vec<Target>,
+    at: usize,
+    client: Option<Client>,
+}
+
+impl Caller {
+    pub(crate) fn new(targets: &[Target]) -> Self {
+        Self { targets: targets.to_vec(), at: 0, client: None }
+    }
+
+    /// Makes a call once, as it is not known what became of one without an answer.
+    pub(crate) fn once<T>(&mut self, call: impl FnOnce(&mut Client) -> Result<T>) -> Result<T> {
+        let mut refused = 0;
+        let client = loop {
+            match self.client.take().map_or_else(|| Client::open(&self.targets[self.at]), Ok) {
+                Ok(client) => break self.client.insert(client),
+                Err(error) => {
+                    self.at = (self.at + 1) % self.targets.len();
+                    refused += 1;
+                    ensure!(refused < self.targets.len(), error);
+                }
+            }
+        };
+        let answer = call(client);
+        if answer.is_err() {
+            self.client = None;
+            self.at = (self.at + 1) % self.targets.len();
+        }
+        answer
+    }
+
+    /// Makes a call that may be made again.
+    pub(crate) fn call<T>(&mut self, call: impl Fn(&mut Client) -> Result<T>) -> Result<T> {
+        let mut answer = self.once(&call);
+        for _ in 1..self.targets.len() {
+            if answer.is_err() {
+                answer = self.once(&call);
+            }
+        }
+        answer
+    }
+}
+
 /// A connection for calls.
 #[derive(Debug)]
 pub(crate) struct Client {

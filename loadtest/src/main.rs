@@ -13,6 +13,7 @@ mod outcome;
 mod process;
 mod raw;
 mod report;
+mod roll;
 mod scenario;
 mod socket;
 mod streams;
@@ -28,6 +29,7 @@ use clap::Parser;
 use serde_json::json;
 
 use crate::args::{Args, Command, PlaceArgs};
+use crate::outcome::Outcome;
 use crate::report::Row;
 use crate::scenario::{Place, Scenario};
 use crate::target::Target;
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::One(scenario) => one(scenario, &args.place),
         Command::Compare(compare) => compare::command(compare, &args.place),
         Command::Tier(tier) => tier::command(tier, &args.place),
+        Command::Roll(roll) => roll::command(roll, &args.place),
         Command::Raw { listen, coalesce, fault } => raw::serve(listen, *coalesce, *fault),
     };
     match done {
@@ -57,8 +60,13 @@ fn one(scenario: &Scenario, args: &PlaceArgs) -> Result<()> {
     let json = report::json_file(args.json.as_deref())?.map(RefCell::new);
     let place = Place { name: urls.join(" "), targets, pid: args.pid, json };
     let outcome = scenario.run(&place)?;
-    place.tell("run", json!({"run": 0, "scenario": scenario.title(), "outcome": outcome}))?;
+    show(&scenario.title(), place, outcome, args)
+}
+
+/// Shows what came of the only run, as it is wanted.
+fn show(title: &str, place: Place, outcome: Outcome, args: &PlaceArgs) -> Result<()> {
+    place.tell("run", json!({"run": 0, "scenario": title, "outcome": outcome}))?;
     let rows = [Row { name: place.name, outcomes: vec![outcome], failure: None }];
-    report::print(&scenario.title(), &rows);
-    args.html.as_deref().map_or(Ok(()), |path| html::write(path, &scenario.title(), &rows))
+    report::print(title, &rows);
+    args.html.as_deref().map_or(Ok(()), |path| html::write(path, title, &rows))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use confcast::testing::ports::free_port;
 
 use crate::client::Client;
@@ -20,6 +20,9 @@ const PATIENCE: u32 = 200;
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    kind: Kind,
+    /// The program and its arguments.
+    words: Vec<String>,
     _dir: tempfile::TempDir,
 }
 
@@ -70,40 +73,57 @@ impl Server {
                 [path].into_iter().chain(flags).collect()
             }
         };
-        let mut command = if pinned { Command::new("taskset") } else { Command::new(&words[0]) };
-        if pinned {
-            command.args(["-c", "0"]).args(&words);
-        } else {
-            command.args(&words[1..]);
-        }
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let child = child.with_context(|| format!("cannot start {}", words[0]))?;
-        let mut server = Self { child, address: address.parse()?, _dir: dir };
+        let words: Vec<String> =
+            if pinned { ["taskset", "-c", "0"].into_iter().map(str::to_owned).chain(words).collect() } else { words };
+        let child = spawn(&words)?;
+        let mut server = Self { child, address: address.parse()?, kind: kind.clone(), words, _dir: dir };
+        server.wait()?;
+        Ok(server)
+    }
+
+    /// Waits until it serves.
+    fn wait(&mut self) -> Result<()> {
+        let name = &self.words[0];
         for _ in 0..PATIENCE {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("{} ended at once: {status}", words[0]);
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{name} ended at once: {status}");
             }
             // Asked whether it serves, as a port may be open before.
-            let target = Target::local(server.address, Protocol::Gateway);
-            if TcpStream::connect(server.address).is_ok() {
+            let target = Target::local(self.address, Protocol::Gateway);
+            if TcpStream::connect(self.address).is_ok() {
                 let mut client = Client::open(&target)?;
-                let serves = match kind {
+                let serves = match self.kind {
                     // It has no keys to show before the scenario gives it a control plane.
                     Kind::Confcast(_) => client.version().is_ok(),
                     Kind::Raw { .. } | Kind::Etcd(_) => client.range("/loadtest/none/").is_ok(),
                 };
                 if serves {
-                    return Ok(server);
+                    return Ok(());
                 }
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        bail!("{} does not serve", words[0])
+        bail!("{name} does not serve")
+    }
+
+    /// Asks it to end, waits until it has, and starts it where it was.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        let id = self.id().to_string();
+        ensure!(Command::new("kill").args(["-TERM", &id]).status()?.success(), "cannot stop {id}");
+        let status = self.child.wait()?;
+        ensure!(status.success(), "it was asked to stop, and ended with {status}");
+        self.child = spawn(&self.words)?;
+        self.wait()
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
+}
+
+fn spawn(words: &[String]) -> Result<Child> {
+    let child = Command::new(&words[0]).args(&words[1..]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    child.with_context(|| format!("cannot start {}", words[0]))
 }
 
 impl Drop for Server {

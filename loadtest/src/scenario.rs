@@ -3,7 +3,7 @@
 mod churn;
 pub(crate) mod failover;
 pub(crate) mod fanout;
-mod fleet;
+pub(crate) mod fleet;
 mod puts;
 mod soak;
 mod stall;
@@ -100,6 +100,7 @@ impl Scenario {
 }
 
 /// Where a scenario runs.
+#[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) targets: Vec<Target>,
     pub(crate) pid: Option<u32>,

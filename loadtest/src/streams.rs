@@ -303,10 +303,11 @@ impl Connection {
         match &mut self.wire {
             Wire::Gateway(chunks) => {
                 let mut heard = Vec::new();
-                chunks.read(bytes, reader, &mut heard).with_context(|| {
+                let read = chunks.read(bytes, reader, &mut heard);
+                said.extend(heard.into_iter().map(|heard| (0, heard)));
+                read.with_context(|| {
                     format!("no watch stream but {}", String::from_utf8_lossy(&bytes[..length.min(300)]))
                 })?;
-                said.extend(heard.into_iter().map(|heard| (0, heard)));
             }
             Wire::Grpc(connection, streams) => {
                 let (mut heard, mut ended) = (Vec::new(), None);

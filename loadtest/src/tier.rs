@@ -2,6 +2,7 @@
 //! to them, and how long those are without changes who lose their mirror.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +21,7 @@ use crate::scenario::fanout::each;
 use crate::scenario::steady::Steady;
 use crate::scenario::{EACH, PREFIX, Place};
 use crate::streams::{Streams, Watch};
-use crate::target::Target;
+use crate::target::{Protocol, Target};
 
 /// Changes a second while a mirror is killed: who lost it waits for the next one, so that they tell to 50 ms.
 const KILLING_RATE: f64 = 20.0;
@@ -44,7 +45,8 @@ pub(crate) fn command(args: &TierArgs, place: &PlaceArgs) -> Result<()> {
             eprintln!("run {} of {}: {}", run + 1, args.runs, row.name);
             let place =
                 Place { targets: Vec::new(), pid: None, name: row.name.clone(), json: json.take().map(RefCell::new) };
-            let (place, outcome) = Tier::start(args, *mirrors, pinned)?.run(args, place)?;
+            let tier = Tier::start(&args.etcd, &args.confcast, *mirrors, |_| Vec::new(), pinned)?;
+            let (place, outcome) = tier.run(args, place)?;
             place.tell("run", json!({"run": run, "scenario": title, "outcome": outcome}))?;
             row.outcomes.push(outcome);
             json = place.json.map(RefCell::into_inner);
@@ -64,34 +66,48 @@ fn name(mirrors: usize) -> String {
 }
 
 /// An etcd, and mirrors of it.
-struct Tier {
-    etcd: Server,
-    mirrors: Vec<Server>,
+pub(crate) struct Tier {
+    pub(crate) etcd: Server,
+    pub(crate) mirrors: Vec<Server>,
+}
+
+/// Waits until a mirror shows what its etcd has: it answers before it has anything to show.
+pub(crate) fn wait(mirror: &Server) -> Result<()> {
+    let started = Instant::now();
+    while Client::open(&Target::local(mirror.address, Protocol::Gateway))?.range(&format!("{PREFIX}none/")).is_err() {
+        ensure!(started.elapsed() < patience(), "a mirror does not show anything");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 impl Tier {
-    fn start(args: &TierArgs, mirrors: usize, pinned: bool) -> Result<Self> {
-        let etcd = Server::start(&Kind::Etcd(args.etcd.clone()), &[], pinned)?;
-        // What a server sets up once is not the streams'.
-        let target = Target::local(etcd.address, args.protocol);
-        content::put(&mut Client::open(&target)?, &format!("{PREFIX}0"), args.size)?;
-        let flags = ["--source", "etcd", "--upstream", &format!("http://{}", etcd.address)].map(str::to_owned);
-        let kind = Kind::Confcast(args.confcast.clone());
-        let mirrors = (0..mirrors).map(|_| Server::start(&kind, &flags, pinned)).collect::<Result<Vec<_>>>()?;
-        for mirror in &mirrors {
-            let started = Instant::now();
-            // It answers before it has anything to show. What it shows then is what the etcd has.
-            while Client::open(&Target::local(mirror.address, args.protocol))?.range(PREFIX).is_err() {
-                ensure!(started.elapsed() < patience(), "a mirror does not show anything");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
+    /// Starts so many mirrors, each with flags for its number.
+    pub(crate) fn start(
+        etcd: &Path,
+        confcast: &Path,
+        mirrors: usize,
+        flags: impl Fn(usize) -> Vec<String>,
+        pinned: bool,
+    ) -> Result<Self> {
+        let etcd = Server::start(&Kind::Etcd(etcd.into()), &[], pinned)?;
+        let upstream = format!("http://{}", etcd.address);
+        let kind = Kind::Confcast(confcast.into());
+        let start = |number| {
+            let mut all = ["--source", "etcd", "--upstream", &upstream].map(str::to_owned).to_vec();
+            all.extend(flags(number));
+            Server::start(&kind, &all, pinned)
+        };
+        let mirrors = (0..mirrors).map(start).collect::<Result<Vec<_>>>()?;
+        mirrors.iter().try_for_each(wait)?;
         Ok(Self { etcd, mirrors })
     }
 
     fn run(&self, args: &TierArgs, mut place: Place) -> Result<(Place, Outcome)> {
         let local = |server: &Server| Target::local(server.address, args.protocol);
         let etcd = local(&self.etcd);
+        // What a server sets up once is not the streams'.
+        content::put(&mut Client::open(&etcd)?, &format!("{PREFIX}0"), args.size)?;
         let mirrors: Vec<_> = self.mirrors.iter().map(local).collect();
         let watched = if mirrors.is_empty() { std::slice::from_ref(&etcd) } else { &mirrors };
         let mut streams = Streams::new()?;

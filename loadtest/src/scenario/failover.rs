@@ -38,11 +38,30 @@ pub(crate) struct Failover {
 }
 
 /// What became of the puts.
-#[derive(Default)]
-struct Written {
-    acknowledged: Vec<Change>,
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) acknowledged: Vec<Change>,
     /// Those whose answer was lost, which may have happened or not.
-    unknown: u64,
+    pub(super) unknown: u64,
+}
+
+impl Written {
+    /// Checks that these changes, which were seen, are no fewer than what was acknowledged, and no more than was put.
+    pub(super) fn check(&self, seen: &[Change]) -> Result<()> {
+        let (count, acknowledged) = (seen.len() as u64, self.acknowledged.len() as u64);
+        ensure!(
+            (acknowledged..=acknowledged + self.unknown).contains(&count),
+            "{count} changes were seen, {acknowledged} were acknowledged and {} had no answer",
+            self.unknown
+        );
+        for change in &self.acknowledged {
+            // In order, as each has a newer revision than the last.
+            let place = seen.binary_search_by_key(&change.revision, |seen| seen.revision);
+            let is_that = place.is_ok_and(|place| seen[place] == *change);
+            ensure!(is_that, "what was acknowledged at revision {} was not seen, or something else", change.revision);
+        }
+        Ok(())
+    }
 }
 
 impl Failover {
@@ -186,18 +205,5 @@ fn check(streams: &Streams, seen: &[Change], written: &Written) -> Result<()> {
             first.last
         );
     }
-    let acknowledged = written.acknowledged.len() as u64;
-    ensure!(
-        (acknowledged..=acknowledged + written.unknown).contains(&first.count),
-        "{} changes were seen, {acknowledged} were acknowledged and {} had no answer",
-        first.count,
-        written.unknown
-    );
-    for change in &written.acknowledged {
-        // In order, as each has a newer revision than the last.
-        let place = seen.binary_search_by_key(&change.revision, |seen| seen.revision);
-        let is_that = place.is_ok_and(|place| seen[place] == *change);
-        ensure!(is_that, "what was acknowledged at revision {} was not seen, or something else", change.revision);
-    }
-    Ok(())
+    written.check(seen)
 }

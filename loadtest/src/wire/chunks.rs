@@ -16,7 +16,8 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// Reads bytes as they came, and tells what was said in them. None if they are no chunked answer with status 200.
+    /// Reads bytes as they came, and tells what was said in them. None if they are no chunked answer with status 200, or
+    /// after that tell of an error, with which a stream ends.
     pub(crate) fn read(&mut self, bytes: &[u8], reader: &mut Reader, said: &mut Vec<Said>) -> Option<()> {
         if self.buffer.is_empty() && self.in_body {
             let used = Self::messages(bytes, reader, said)?;
@@ -51,7 +52,7 @@ impl Chunks {
             let size = usize::from_str_radix(size, 16).ok()?;
             let start = at + line + 2;
             let Some(chunk) = bytes.get(start..start + size).filter(|_| bytes.len() >= start + size + 2) else { break };
-            message(chunk, reader, said);
+            message(chunk, reader, said)?;
             at = start + size + 2;
         }
         Some(at)
@@ -73,10 +74,14 @@ fn text<'a>(pair: &'a [u8], name: &[u8]) -> &'a [u8] {
     &rest[..memchr::memchr(b'"', rest).unwrap_or(rest.len())]
 }
 
-fn message(chunk: &[u8], reader: &mut Reader, said: &mut Vec<Said>) {
+/// Reads a message; none if it is an error.
+fn message(chunk: &[u8], reader: &mut Reader, said: &mut Vec<Said>) -> Option<()> {
     // etcd sends the newline after a long message as a chunk of its own, and a space says nothing.
     if chunk.trim_ascii().is_empty() {
-        return;
+        return Some(());
+    }
+    if chunk.starts_with(b"{\"error\"") {
+        return None;
     }
     let mut found = false;
     for position in memmem::find_iter(chunk, REVISION) {
@@ -90,7 +95,7 @@ fn message(chunk: &[u8], reader: &mut Reader, said: &mut Vec<Said>) {
         found = true;
     }
     if found {
-        return;
+        return Some(());
     }
     let has = |text: &[u8]| memmem::find(chunk, text);
     said.push(match (has(b"\"created\":true"), has(b"\"canceled\":true")) {
@@ -101,6 +106,7 @@ fn message(chunk: &[u8], reader: &mut Reader, said: &mut Vec<Said>) {
         }
         _ => Said::Other,
     });
+    Some(())
 }
 
 #[cfg(test)]
@@ -136,6 +142,10 @@ mod tests {
             assert_eq!(said, [Said::Created, event, Said::Canceled(9), Said::Other]);
             assert!(chunks.buffer.is_empty());
         }
+        let (mut chunks, mut said) = (Chunks::default(), Vec::new());
+        let error = b"HTTP/1.1 200 OK\r\n\r\n1e\r\n{\"result\":{\"created\":true}}\n\r\nc\r\n{\"error\":{}}\r\n";
+        assert!(chunks.read(error, &mut Reader::default(), &mut said).is_none());
+        assert_eq!(said, [Said::Created], "what was said before it");
         assert!(Chunks::default().read(b"HTTP/1.1 503 no\r\n\r\n", &mut Reader::default(), &mut Vec::new()).is_none());
     }
 }
