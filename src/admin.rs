@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use access::Access;
 
 use crate::config::live::Reading;
+use crate::publish::Wanted;
 use crate::rpc::Node;
 use crate::telemetry::log::LogFilter;
 use crate::translate::Report;
@@ -56,6 +57,8 @@ pub struct View {
     pub report: Arc<ArcSwap<Report>>,
     /// Where it is asked what was made of which resource; none if nothing is made of resources.
     pub origins: Option<Ask>,
+    /// The objects that a publisher is to write; none if they are in the store.
+    pub wanted: Option<tokio::sync::watch::Receiver<Option<Wanted>>>,
 }
 
 /// Serves the port until `stop` is cancelled.

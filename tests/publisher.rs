@@ -145,6 +145,11 @@ fn takes_over(at: Release) {
     until("published", || status(&first)["complete"] == true);
     let old = objects(&etcd);
     assert!(old.len() >= 120, "{}", old.len());
+    // Those of others, which the replica mirrors, are none of the source's.
+    let metrics = http::get(first.admin, "/metrics").text();
+    let counts = metrics.lines().filter(|line| line.starts_with("confcast_objects{"));
+    let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+    assert_eq!(counts.sum::<usize>(), old.len(), "{metrics}");
     let second = replica(&etcd, dir.path(), &small);
     until("in the queue", || {
         let queue = Keys::new("/apisix").queue();

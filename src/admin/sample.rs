@@ -110,12 +110,18 @@ fn directory(prefix: &str, scope: &Scope) -> &'static str {
 
 fn sample_translation(admin: &Admin, snapshot: &Snapshot) {
     let Some(view) = &admin.view else { return };
+    let wanted = view.wanted.as_ref().map(|wanted| wanted.borrow().clone().unwrap_or_default());
     for kind in Kind::ALL {
-        let directory = format!("{}/{}/", admin.prefix, kind.directory());
-        // The directory's placeholder is no object.
-        let range = KeyRange::prefix(directory.clone());
-        let objects = snapshot.range(&range);
-        let objects = objects.filter(|it| it.origin == Origin::Source && it.key.len() > directory.len()).count();
+        let objects = if let Some(wanted) = &wanted {
+            // Not those in the store, which has them from the etcd, beside those of others.
+            wanted.iter().filter(|(key, _)| key.kind == kind).count()
+        } else {
+            let directory = format!("{}/{}/", admin.prefix, kind.directory());
+            // The directory's placeholder is no object.
+            let range = KeyRange::prefix(directory.clone());
+            let objects = snapshot.range(&range);
+            objects.filter(|it| it.origin == Origin::Source && it.key.len() > directory.len()).count()
+        };
         gauge!(translation::OBJECTS, "kind" => kind.directory()).set(count(objects));
     }
     let report = view.report.load();

@@ -47,7 +47,12 @@ pub(super) fn start(
     let token = background.clone();
     if standby == Standby::Warm {
         let view = feed.view();
-        let shown = admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()) };
+        let shown = admin::View {
+            status: view.status(),
+            report: view.report(),
+            origins: Some(view.origins()),
+            wanted: Some(feed.wanted.subscribe()),
+        };
         core.spawn(async move {
             feed.run(view, token).await;
             "source and view"

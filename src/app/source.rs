@@ -33,7 +33,7 @@ pub(super) fn start(
             let sink = Sink::new(node.store.clone(), prefix.as_str());
             let source = Standalone::new(yaml.clone(), sink, guard);
             let status = source.status();
-            let shown = admin::View { status: status.clone(), report: Arc::default(), origins: None };
+            let shown = admin::View { status: status.clone(), report: Arc::default(), origins: None, wanted: None };
             let token = background.clone();
             follow(async move { source.run(token).await }, status, node.readiness.clone(), core);
             return Some(shown);
@@ -56,7 +56,8 @@ pub(super) fn start(
     let view =
         View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace)
             .guarded(guard);
-    let shown = admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()) };
+    let shown =
+        admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()), wanted: None };
     let (status, token) = (view.status(), background.clone());
     follow(async move { view.run(updates, token).await }, status, node.readiness.clone(), core);
     Some(shown)
