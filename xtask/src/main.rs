@@ -1,6 +1,7 @@
 //! Tasks of the project, run as `cargo xtask TASK`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its user")]
 
+mod dashboard;
 mod fuzz;
 mod generate;
 mod instructions;
@@ -10,6 +11,7 @@ mod tools;
 mod verify;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -54,6 +56,15 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Draw the dashboard to docs/, from a run of two minutes with an etcd, a control plane, a fleet and a Prometheus
+    Dashboard {
+        /// For how many seconds there is a fleet
+        #[arg(long, default_value_t = 75)]
+        seconds: u32,
+        /// Where the programs are, if they are built already
+        #[arg(long, value_name = "FOLDER")]
+        built: Option<PathBuf>,
+    },
     /// Format the code and apply what the linter knows how to mend
     Fix,
     /// Generate what is committed and made from something else: src/pb, src/envoy's descriptors, docs/metrics.md, docs/configuration.md
@@ -71,6 +82,7 @@ fn main() -> ExitCode {
         Task::Fuzz { target, seconds } => fuzz::run_target(&target, seconds),
         Task::Perf { trial, only } => perf::perf(trial, &only),
         Task::Instructions { update } => instructions::instructions(update),
+        Task::Dashboard { seconds, built } => dashboard::dashboard(seconds, built.as_deref()),
         Task::Fix => verify::fix(),
         Task::Gen { check } => generate::generate(check),
     };

