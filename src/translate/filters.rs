@@ -41,6 +41,8 @@ pub(super) enum Filter {
     Choice { of_all: Box<Filter>, named: BTreeMap<String, Filter> },
     /// A route chooses this of the filter.
     Chosen(String),
+    /// It is off where no route switches it on, and then it does this.
+    Waits(Box<Filter>),
 }
 
 impl Filter {
@@ -48,7 +50,19 @@ impl Filter {
     pub(super) fn of_all(&self) -> &Self {
         match self {
             Self::Choice { of_all, .. } => of_all,
+            Self::Waits(_) => &Self::Off,
             other => other,
+        }
+    }
+
+    /// What it does to the requests of a route that says this of it.
+    pub(super) fn of<'a>(&'a self, own: &'a Self) -> &'a Self {
+        match (own, self) {
+            (_, Self::Waits(inner)) => inner.of(own),
+            (Self::Chosen(name), Self::Choice { named, .. }) => named.get(name).unwrap_or(own),
+            (Self::Off | Self::Protects(_) | Self::Does(_) | Self::Chosen(_), _) => own,
+            // It is switched on, or something about it is said that does not matter here.
+            (Self::Harmless | Self::Missed(_) | Self::Choice { .. } | Self::Waits(_), _) => self.of_all(),
         }
     }
 }
@@ -79,16 +93,26 @@ const PROTECTING: [&str; 9] = [
     ".geoip.",
 ];
 
+/// The type by which a route switches a filter on or off.
+const SWITCH: &str = "envoy.config.route.v3.FilterConfig";
+
+/// Whether a route switches a filter by it.
+pub(super) fn is_switch(config: &Any) -> bool {
+    any::type_of(config) == SWITCH
+}
+
 /// What the configuration of a filter means. `port` is that of the listener, if it is known.
 pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter {
     let name = any::type_of(config);
-    if name == "envoy.config.route.v3.FilterConfig"
+    if name == SWITCH
         && let Some(wrapped) = any::unpack::<FilterConfig>(config)
     {
         return match wrapped.config {
             _ if wrapped.disabled => Filter::Off,
             // One inside of another, and so on without end, is nothing that Envoy would understand.
             Some(inner) if any::type_of(&inner) == name => Filter::Protects(name),
+            // It only switches the filter on.
+            Some(inner) if inner.type_url.is_empty() => Filter::Harmless,
             Some(inner) => take(&inner, port, notes),
             None => Filter::Harmless,
         };

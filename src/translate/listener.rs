@@ -108,7 +108,12 @@ pub(super) fn take(listener: &EnvoyListener) -> Listener {
                         let reason = format!("network filters of the type {name} are not translated");
                         notes.not_expressible("filter_chains.filters", &reason, "connections pass without it");
                     }
-                    Filter::Harmless | Filter::Off | Filter::Does(_) | Filter::Choice { .. } | Filter::Chosen(_) => {}
+                    Filter::Harmless
+                    | Filter::Off
+                    | Filter::Does(_)
+                    | Filter::Choice { .. }
+                    | Filter::Chosen(_)
+                    | Filter::Waits(_) => {}
                 }
             }
         }
@@ -199,7 +204,7 @@ fn filters(manager: &HttpConnectionManager, port: Option<u32>, notes: &mut Notes
             let reason = format!("the filter {name} is not translated");
             notes.not_expressible("http_filters", &reason, "requests pass without it");
         }
-        kept.push((filter.name.clone(), if filter.disabled { Filter::Off } else { taken }));
+        kept.push((filter.name.clone(), if filter.disabled { Filter::Waits(Box::new(taken)) } else { taken }));
     }
     kept
 }

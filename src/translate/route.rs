@@ -224,12 +224,15 @@ fn weighted(route: &EnvoyRoute) -> Option<&WeightedCluster> {
 fn different_entries(weighted: &WeightedCluster, action: &mut Action, notes: &mut Notes) {
     let reason = "APISIX changes headers and has plugins for a route and not for one of its clusters";
     notes.not_expressible("weighted_clusters.headers", reason, "what differs between clusters is left out");
-    let configs = weighted.clusters.iter().flat_map(|entry| entry.typed_per_filter_config.values());
-    let protects = |filter| {
-        matches!(filter, Filter::Protects(_) | Filter::Chosen(_))
-            || matches!(&filter, Filter::Does(effect) if effect.protects())
+    let mut configs = weighted.clusters.iter().flat_map(|entry| entry.typed_per_filter_config.values());
+    let protects = |config: &Any, notes: &mut Notes| match filters::take(config, None, notes) {
+        Filter::Protects(_) | Filter::Chosen(_) => true,
+        Filter::Does(effect) => effect.protects(),
+        // It may switch on a filter that waits for that, whatever it does.
+        Filter::Harmless => filters::is_switch(config),
+        Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => false,
     };
-    if configs.map(|config| filters::take(config, None, notes)).any(protects) {
+    if configs.any(|config| protects(config, notes)) {
         *action = Action::answer(403, "this route is protected in a way that cannot be expressed\n");
     }
 }

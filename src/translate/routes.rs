@@ -306,7 +306,7 @@ impl Assembly<'_> {
                     return closed(reason.to_owned(), notes);
                 }
                 Filter::Does(effect) => effects.push(effect),
-                Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } => {}
+                Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => {}
             }
         }
         if effects.iter().filter(|effect| effect.checks_tokens()).count() > 1 {
@@ -324,13 +324,11 @@ impl Assembly<'_> {
             // Nothing is known of the filters, so that each that the route configures may be there.
             return route.filters.values().map(Filter::of_all).collect();
         };
-        let nearest = chain.iter().map(|(name, filter)| match (route.filters.get(name), filter) {
-            (Some(own @ Filter::Chosen(name)), Filter::Choice { named, .. }) => named.get(name).unwrap_or(own),
-            (Some(own @ (Filter::Off | Filter::Protects(_) | Filter::Does(_) | Filter::Chosen(_))), _) => own,
-            // A filter that is switched on by the route's own configuration, or goes by the chain's.
-            (Some(Filter::Harmless | Filter::Missed(_) | Filter::Choice { .. }) | None, _) => filter.of_all(),
-        });
-        nearest.collect()
+        let nearest = |(name, filter): &'a (String, Filter)| match route.filters.get(name) {
+            Some(own) => filter.of(own),
+            None => filter.of_all(),
+        };
+        chain.iter().map(nearest).collect()
     }
 }
 

@@ -211,3 +211,48 @@ fn what_is_set_up_where_apisix_runs_is_remarked() {
         assert!(report.entries.iter().all(|entry| entry.field != field), "{field}: {report:?}");
     }
 }
+
+#[test]
+fn a_filter_that_waits_is_switched_on_by_its_route() {
+    let deny = || {
+        let policies = json!({"p": {"permissions": [{"any": true}], "principals": [{"any": true}]}});
+        typed("rbac.v3.RBAC", json!({"rules": {"action": "DENY", "policies": policies}}))
+    };
+    let switch = |fields: Value| {
+        let mut config = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig"});
+        config.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        json!({"f": config})
+    };
+    let serves = |filter: Value, route: Value, own: Value, disabled: bool| {
+        let routes = json!([{"match": {"prefix": "/"}, "route": route, "typed_per_filter_config": own}]);
+        let hosts = json!({"virtual_hosts": [{"name": "v", "domains": ["*"], "routes": routes}]});
+        let filters = json!([{"name": "f", "typed_config": filter, "disabled": disabled}]);
+        let listener = mesh::listener_with("l", 80, json!({"route_config": hosts, "http_filters": filters}));
+        let translation = translate_all(vec![listener], Options::default());
+        let routes = translation.objects.iter().filter(|object| object.key.kind == Kind::Route);
+        let routes: Vec<Value> = routes.map(|route| serde_json::from_slice(&route.value).expect("JSON")).collect();
+        routes.iter().any(|route| route["upstream_id"].is_string())
+    };
+    let served = |filter, own, disabled| serves(filter, json!({"cluster": "c"}), own, disabled);
+    for (own, disabled, expected) in [
+        (json!({}), false, false),
+        (json!({}), true, true),
+        (switch(json!({})), true, false),
+        (switch(json!({"config": {}})), true, false),
+        (switch(json!({"disabled": true})), false, true),
+        (switch(json!({"disabled": true})), true, true),
+    ] {
+        assert_eq!(served(deny(), own.clone(), disabled), expected, "{own} {disabled}");
+    }
+    // One that is not translated closes what it is switched on for.
+    let unknown = || typed("oauth2.v3.OAuth2", json!({}));
+    assert!(served(unknown(), json!({}), true));
+    assert!(!served(unknown(), switch(json!({"config": {}})), true));
+    // So does one that waits for one of several clusters.
+    let split = |own: Value| {
+        json!({"weighted_clusters": {"clusters": [
+        {"name": "a", "weight": 1, "typed_per_filter_config": own}, {"name": "b", "weight": 1}]}})
+    };
+    assert!(serves(deny(), split(json!({})), json!({}), true));
+    assert!(!serves(deny(), split(switch(json!({}))), json!({}), true));
+}
