@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig;
+use envoy_types::pb::envoy::extensions::common::matching::v3::ExtensionWithMatcher;
 use envoy_types::pb::envoy::extensions::filters::http::api_key_auth::v3::{ApiKeyAuth, ApiKeyAuthPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::{Buffer, BufferPerRoute, buffer_per_route};
 use envoy_types::pb::envoy::extensions::filters::http::compressor::v3::{
@@ -81,7 +82,7 @@ const HARMLESS: [&str; 9] = [
 ];
 
 /// Parts of the names of filters that let requests pass or not by who sends them.
-const PROTECTING: [&str; 9] = [
+const PROTECTING: [&str; 10] = [
     ".rbac.",
     ".jwt_authn.",
     ".ext_authz.",
@@ -91,6 +92,8 @@ const PROTECTING: [&str; 9] = [
     ".csrf.",
     ".credential_injector.",
     ".geoip.",
+    // It runs any filters, as a tree of matchers says.
+    ".composite.",
 ];
 
 /// The type by which a route switches a filter on or off.
@@ -119,6 +122,16 @@ pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter
     }
     if HARMLESS.contains(&name.as_str()) {
         return Filter::Harmless;
+    }
+    if let Some(wrapped) = any::unpack::<ExtensionWithMatcher>(config) {
+        let inner = wrapped.extension_config.and_then(|extension| extension.typed_config);
+        let inner = inner.filter(|inner| any::type_of(inner) != name).map(|inner| take(&inner, port, notes));
+        // For which requests the filter is skipped is said by a tree of matchers.
+        return match inner {
+            Some(Filter::Harmless | Filter::Missed(_) | Filter::Off) => Filter::Missed(name),
+            Some(Filter::Does(effect)) if !effect.protects() => Filter::Missed(name),
+            _ => Filter::Protects(name),
+        };
     }
     if let Some(known) = security(config, port, notes).or_else(|| traffic(config, notes)) {
         return known;

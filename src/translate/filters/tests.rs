@@ -256,3 +256,19 @@ fn a_filter_that_waits_is_switched_on_by_its_route() {
     assert!(serves(deny(), split(json!({})), json!({}), true));
     assert!(!serves(deny(), split(switch(json!({}))), json!({}), true));
 }
+
+#[test]
+fn a_filter_that_protects_does_so_inside_of_a_matcher_too() {
+    let wrapped = |name: &str, inner: Value| {
+        let extension = json!({"name": "inner", "typed_config": typed(name, inner)});
+        json!({"@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
+            "extension_config": extension})
+    };
+    let is_closed = |filter: Value| plugins(filter, None)["fault-injection"]["abort"]["http_status"] == 403;
+    let policies = json!({"p": {"permissions": [{"any": true}], "principals": [{"any": true}]}});
+    assert!(is_closed(wrapped("rbac.v3.RBAC", json!({"rules": {"action": "DENY", "policies": policies}}))));
+    assert!(is_closed(wrapped("ext_authz.v3.ExtAuthz", json!({}))));
+    assert!(is_closed(typed("composite.v3.Composite", json!({}))));
+    assert!(!is_closed(wrapped("router.v3.Router", json!({}))));
+    assert!(!is_closed(wrapped("buffer.v3.Buffer", json!({"max_request_bytes": 5}))));
+}
