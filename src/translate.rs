@@ -54,6 +54,19 @@ pub struct Options {
     pub apisix: Option<Generation>,
     /// How tokens are checked.
     pub tokens: Tokens,
+    /// How servers are asked whether a request may pass.
+    pub servers: Servers,
+}
+
+/// How a server is asked whether a request may pass, where Envoy does so (ext_authz).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Servers {
+    /// Not at all: the routes are closed.
+    #[default]
+    Closed,
+    /// By the plugin `forward-auth` of APISIX, which must be enabled on every instance, and which tells the server of the
+    /// request by `X-Forwarded-Method` and `X-Forwarded-Uri`: for servers that go by these.
+    ForwardAuth,
 }
 
 /// How tokens (JWT) are checked where Envoy checks them.
@@ -68,6 +81,11 @@ pub enum Tokens {
 }
 
 impl Options {
+    /// Whether routes may ask servers.
+    fn asks_servers(self) -> bool {
+        self.servers == Servers::ForwardAuth
+    }
+
     /// Whether routes may ask for tokens.
     fn checks_tokens(self) -> bool {
         self.tokens == Tokens::OpenidConnect && self.apisix.is_none_or(Generation::refuses_unknown_tokens)

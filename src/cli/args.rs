@@ -170,6 +170,11 @@ pub(super) struct ServeArgs {
     /// later and enabled on every instance; or closed, which answers 403 [default: closed]
     #[arg(long, env = "CONFCAST_JWT", value_name = "HOW")]
     pub(super) jwt: Option<String>,
+    /// What asks where the control plane's ext_authz filter asks a server over HTTP: forward-auth, which is APISIX's
+    /// plugin, enabled on every instance, for servers that go by X-Forwarded-Method and X-Forwarded-Uri; or closed, which
+    /// answers 403 [default: closed]
+    #[arg(long, env = "CONFCAST_EXT_AUTHZ", value_name = "HOW")]
+    pub(super) ext_authz: Option<String>,
     /// An apisix.yaml, as a standalone APISIX reads it, that is followed as it changes; implies --source apisix-yaml
     #[arg(long, env = "CONFCAST_APISIX_YAML", value_name = "FILE")]
     pub(super) apisix_yaml: Option<PathBuf>,
@@ -221,6 +226,9 @@ pub(super) struct TranslateArgs {
     /// What checks tokens where the JWT filter does: closed (403) or openid-connect, the plugin of APISIX 3.18
     #[arg(long, default_value = "closed", value_name = "HOW")]
     pub(super) jwt: String,
+    /// What asks where the ext_authz filter asks a server over HTTP: closed (403) or forward-auth, a plugin of APISIX
+    #[arg(long, default_value = "closed", value_name = "HOW")]
+    pub(super) ext_authz: String,
     /// Form of the report, which goes to the standard error output, or to the standard output with -o none
     #[arg(long, value_enum, default_value_t = ReportForm::Text)]
     pub(super) report: ReportForm,

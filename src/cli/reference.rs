@@ -57,7 +57,9 @@ fn setting(arg: &clap::Arg, keys: &[&str]) -> Setting {
     let key = flag.replace('-', "_");
     let subject = match arg.get_help_heading() {
         Some(heading) => heading.to_owned(),
-        None if flag.starts_with("xds") || ["listener-ports", "apisix", "jwt"].contains(&flag.as_str()) => {
+        None if flag.starts_with("xds")
+            || ["listener-ports", "apisix", "jwt", "ext-authz"].contains(&flag.as_str()) =>
+        {
             "Control plane or files (--source xds, xds-file)".into()
         }
         None if flag.starts_with("log") => "Log".into(),

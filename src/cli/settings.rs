@@ -146,6 +146,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
     };
     let version = file.apisix.map(|text| text.parse().map_err(|reason| wrong("apisix", reason))).transpose()?;
     config.translate.apisix = args.apisix.or(version);
+    config.translate.servers = translate::servers(args.ext_authz.or(file.ext_authz).as_deref())?;
     config.translate.tokens = translate::tokens(args.jwt.or(file.jwt).as_deref(), config.translate.apisix)?;
     config.guard = guard::resolve(
         args.guard.removal_guard_percent.or(file.removal_guard_percent),
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn errors_name_the_setting_and_the_way_out() {
         type Set = Box<dyn FnOnce(&mut ServeArgs)>;
-        let cases: [(Set, &[&str]); 11] = [
+        let cases: [(Set, &[&str]); 12] = [
             (Box::new(|args| args.listen = Some("nonsense".into())), &["--listen nonsense", "HOST:PORT"]),
             (
                 Box::new(|args| args.source = Some("xsd".into())),
@@ -236,6 +237,7 @@ mod tests {
             (Box::new(|args| args.prefix = Some("/".into())), &["--prefix", "/apisix"]),
             (Box::new(|args| args.config = Some("/nowhere.toml".into())), &["--config /nowhere.toml"]),
             (Box::new(|args| args.jwt = Some("yes".into())), &["--jwt", "closed or openid-connect"]),
+            (Box::new(|args| args.ext_authz = Some("yes".into())), &["--ext-authz", "closed or forward-auth"]),
             (
                 Box::new(|args| {
                     args.jwt = Some("openid-connect".into());

@@ -22,7 +22,8 @@ pub(super) fn translate(args: &TranslateArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let tokens = settings::translate::tokens(Some(&args.jwt), args.apisix)?;
-    let options = Options { apisix: args.apisix, tokens, ..Options::default() };
+    let servers = settings::translate::servers(Some(&args.ext_authz))?;
+    let options = Options { apisix: args.apisix, tokens, servers, ..Options::default() };
     let translation = translate_all(resources.into_values(), options);
     print(&translation, args.output, prefix.as_str())?;
     let report = report(&translation.report, args.report)?;

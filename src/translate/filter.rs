@@ -4,6 +4,7 @@ pub(super) mod api_key;
 pub(super) mod bound;
 pub(super) mod cors;
 pub(super) mod csrf;
+pub(super) mod ext_authz;
 pub(super) mod fault;
 pub(super) mod health_check;
 pub(super) mod jwt;
@@ -18,6 +19,9 @@ use crate::apisix::Expr;
 
 /// The plugin that checks tokens.
 pub(super) const TOKENS: &str = "openid-connect";
+
+/// The plugin that asks a server.
+pub(super) const ASKS: &str = "forward-auth";
 
 /// Plugins by name.
 pub(super) type Plugins = BTreeMap<&'static str, Value>;
@@ -55,13 +59,15 @@ impl Effect {
 
     /// Whether it keeps some requests out.
     pub(super) fn protects(&self) -> bool {
-        self.checks_tokens() || self.branches.iter().any(|branch| matches!(branch.outcome, Outcome::Answer(..)))
+        self.by_plugin(TOKENS)
+            || self.by_plugin(ASKS)
+            || self.branches.iter().any(|branch| matches!(branch.outcome, Outcome::Answer(..)))
     }
 
-    /// Whether it asks for tokens, of which APISIX checks one of a request.
-    pub(super) fn checks_tokens(&self) -> bool {
-        let by_plugin = |outcome: &Outcome| matches!(outcome, Outcome::Pass(plugins) if plugins.contains_key(TOKENS));
-        self.branches.iter().any(|branch| by_plugin(&branch.outcome))
+    /// Whether some requests pass by way of a plugin.
+    pub(super) fn by_plugin(&self, name: &str) -> bool {
+        let passes = |outcome: &Outcome| matches!(outcome, Outcome::Pass(plugins) if plugins.contains_key(name));
+        self.branches.iter().any(|branch| passes(&branch.outcome))
     }
 
     /// Branches, of which the last has no conditions.

@@ -11,7 +11,9 @@ use envoy_types::pb::envoy::extensions::filters::http::compressor::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy};
 use envoy_types::pb::envoy::extensions::filters::http::csrf::v3::CsrfPolicy;
-use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthzPerRoute, ext_authz_per_route};
+use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
+    ExtAuthz, ExtAuthzPerRoute, ext_authz_per_route,
+};
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
@@ -21,7 +23,7 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::Loca
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filter::{Effect, api_key, cors, csrf, fault, health_check, jwt, limits, rbac};
+use super::filter::{Effect, api_key, cors, csrf, ext_authz, fault, health_check, jwt, limits, rbac};
 use super::report::Notes;
 use crate::envoy::any;
 
@@ -167,9 +169,15 @@ fn security(config: &Any, port: Option<u32>, notes: &mut Notes) -> Option<Filter
             _ => None,
         };
     }
+    if let Some(filter) = any::unpack::<ExtAuthz>(config) {
+        return Some(ext_authz::take(&filter, notes));
+    }
     if let Some(route) = any::unpack::<ExtAuthzPerRoute>(config) {
-        let off = matches!(route.r#override, Some(ext_authz_per_route::Override::Disabled(true)));
-        return off.then_some(Filter::Off);
+        return match &route.r#override {
+            Some(ext_authz_per_route::Override::Disabled(true)) => Some(Filter::Off),
+            Some(ext_authz_per_route::Override::CheckSettings(settings)) => ext_authz::of_route(settings),
+            _ => None,
+        };
     }
     if let Some(policy) = any::unpack::<CsrfPolicy>(config) {
         return Some(does(csrf::take(&policy, notes)));

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::bounds::{self, Bounds};
 use super::derived::Target;
-use super::filter::{self, Outcome, Plugins, Way};
+use super::filter::{self, ASKS, Outcome, Plugins, TOKENS, Way};
 use super::filters::Filter;
 use super::hosts::{self, Hosts, Strip};
 use super::listener::Context;
 use super::order;
 use super::report::Notes;
 use super::route::{self, Route};
-use super::{action, headers, ids};
+use super::{Options, action, headers, ids};
 use crate::apisix::{Expr, Route as ApisixRoute};
 use crate::envoy::ResourceType;
 
@@ -48,8 +48,8 @@ pub(super) struct Around<'a> {
     pub(super) mirrors: BTreeMap<String, String>,
     /// Bounds of clusters that have any.
     pub(super) bounds: &'a BTreeMap<String, Bounds>,
-    /// Whether tokens may be asked for.
-    pub(super) tokens: bool,
+    /// How it is translated.
+    pub(super) options: Options,
     /// Whether there may be routes of others that take what this configuration leaves, which Envoy would not let them
     /// have.
     pub(super) wider: bool,
@@ -297,9 +297,16 @@ impl Assembly<'_> {
                 Filter::Protects(name) | Filter::Chosen(name) => {
                     return closed(format!("the filter {name} protects the route and is not translated"), notes);
                 }
-                Filter::Does(effect) if effect.checks_tokens() && !self.around.tokens => {
+                Filter::Does(effect) if effect.by_plugin(TOKENS) && !self.around.options.checks_tokens() => {
                     let reason = "tokens are checked by APISIX 3.18 or later, if that is asked for (--jwt)";
                     return closed(reason.to_owned(), notes);
+                }
+                Filter::Does(effect) if effect.by_plugin(ASKS) && !self.around.options.asks_servers() => {
+                    let reason = "APISIX asks a server in another way than Envoy, if that is asked for (--ext-authz)";
+                    return closed(reason.to_owned(), notes);
+                }
+                Filter::Does(effect) if effect.by_plugin(ASKS) && route.action.targets.is_empty() => {
+                    return closed("an older APISIX answers itself before it asks a server".to_owned(), notes);
                 }
                 Filter::Does(effect) if effect.by_address && !self.place.context.direct => {
                     let reason = "APISIX chooses routes by the address of the connection, not by that of a header";
@@ -309,8 +316,9 @@ impl Assembly<'_> {
                 Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => {}
             }
         }
-        if effects.iter().filter(|effect| effect.checks_tokens()).count() > 1 {
-            return closed("APISIX checks one token of a request".to_owned(), notes);
+        let twice = |name: &str| effects.iter().filter(|effect| effect.by_plugin(name)).count() > 1;
+        if twice(TOKENS) || twice(ASKS) {
+            return closed("APISIX checks one token of a request, and asks one server".to_owned(), notes);
         }
         match filter::ways(&effects) {
             Some(ways) => ways.into_iter().map(with).collect(),

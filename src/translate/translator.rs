@@ -297,8 +297,8 @@ impl Translator {
         let mut made = Made::default();
         let mut objects = Vec::new();
         let mirrors = self.mirror(name, &mut made.entries);
-        let (bounds, tokens) = (&self.bounds, self.options.checks_tokens());
-        let around = Around { mirrors, bounds, tokens, wider: self.places.len() > 1 };
+        let (bounds, options) = (&self.bounds, self.options);
+        let around = Around { mirrors, bounds, options, wider: self.places.len() > 1 };
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
             let (assembled, notes) = routes.assemble(places, &around);
             made.entries.extend_from_slice(notes.entries());

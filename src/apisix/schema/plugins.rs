@@ -103,6 +103,13 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
             config.may("sample_ratio", |share| share.as_f64().is_some_and(|share| (0.000_01..=1.0).contains(&share)))
         }
         "openid-connect" => token(config),
+        "forward-auth" => {
+            config.needs("uri", |uri| uri.as_str().is_some_and(|uri| uri.starts_with("http")))?;
+            config.may("timeout", integer(1, 60_000))?;
+            config.may("status_on_error", integer(200, 599))?;
+            // Without an answer nothing passes.
+            config.may("allow_degradation", |allow| *allow == false)
+        }
         "client-control" => config.needs("max_body_size", integer(0, HIGHEST)),
         "gzip" | "brotli" => {
             config.needs("types", texts)?;

@@ -44,6 +44,7 @@ pub(in crate::cli) struct File {
     pub(super) listener_ports: Option<String>,
     pub(super) apisix: Option<String>,
     pub(super) jwt: Option<String>,
+    pub(super) ext_authz: Option<String>,
     pub(super) apisix_yaml: Option<PathBuf>,
     pub(super) removal_guard_percent: Option<u8>,
     pub(super) removal_guard_seconds: Option<u64>,

@@ -1,5 +1,6 @@
 #![expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
 
+mod ext_authz;
 mod jwt;
 
 use serde_json::{Value, json};
