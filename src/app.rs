@@ -4,6 +4,7 @@ mod leases;
 mod publish;
 mod settings;
 mod source;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -83,6 +84,10 @@ pub enum StartError {
     /// The certificates for the port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Traces cannot be exported.
+    #[cfg(feature = "otel")]
+    #[error("traces: {0}")]
+    Traces(#[source] crate::traces::follow::OpenError),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -130,19 +135,21 @@ impl Server {
             hub.run(token).await;
             "watch hub"
         });
+        let traces = traces::start(&config, &node.hub, &background, &mut core)?;
         core.spawn(leases::expire(node.store.clone(), background.clone()));
 
         if let Some(upstream) = upstream {
-            let follow = mirror::run(upstream, node.store.clone(), node.readiness.clone(), background.clone());
+            let follow =
+                mirror::run(upstream, node.store.clone(), node.readiness.clone(), traces.clone(), background.clone());
             core.spawn(async move {
                 follow.await;
                 "mirror"
             });
         }
         let (view, published) = match &config.publish {
-            None => (source::start(&config, &node, told.guard(), &background, &mut core), None),
+            None => (source::start(&config, &node, (told.guard(), traces), &background, &mut core), None),
             Some(to) => {
-                let shown = publish::start(to, &config, told.guard(), &background, &mut core)?;
+                let shown = publish::start(to, &config, (told.guard(), traces), &background, &mut core)?;
                 (shown.view, Some(shown.status))
             }
         };

@@ -5,6 +5,7 @@ pub mod limits;
 pub mod live;
 mod publish;
 pub mod tls;
+pub mod traces;
 pub mod upstream;
 
 use std::net::SocketAddr;
@@ -71,6 +72,8 @@ pub struct Config {
     pub limits: limits::Limits,
     /// How Envoy's resources are translated.
     pub translate: translate::Options,
+    /// Where traces of changes go; nowhere by default. Needs the feature `otel`.
+    pub traces: Option<traces::TracesConfig>,
     /// What is logged, for the admin port to change. Default not known.
     pub log: Option<Arc<dyn LogFilter>>,
     /// The levels that are logged, if they are not to stay as `log` has them.
@@ -136,6 +139,7 @@ impl Default for Config {
             times: Times::default(),
             limits: limits::Limits::default(),
             translate: translate::Options::default(),
+            traces: None,
             log: None,
             log_levels: None,
             metrics: None,

@@ -24,6 +24,7 @@ pub mod store;
 pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod traces;
 pub mod translate;
 pub mod upstream;
 pub mod view;

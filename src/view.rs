@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::apisix::{Generation, Object};
 use crate::store::SubmitError;
+use crate::traces::{Change, Push, Step, Traces, Written};
 use crate::translate::{Changes, Report, Translator};
 use crate::xds::{Sync, Update};
 pub use guard::Guard;
@@ -51,6 +52,9 @@ pub struct View {
     status: watch::Sender<Status>,
     report: Arc<ArcSwap<Report>>,
     questions: (mpsc::Sender<Question>, mpsc::Receiver<Question>),
+    traces: Traces,
+    /// What was heard and is not committed, if it is to be told.
+    push: Option<Push>,
 }
 
 /// What a view has done so far.
@@ -93,7 +97,15 @@ impl View {
             status: watch::Sender::default(),
             report: Arc::default(),
             questions: mpsc::channel(1),
+            traces: Traces::default(),
+            push: None,
         }
+    }
+
+    /// Tells of changes there.
+    #[must_use]
+    pub fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// Holds back by this guard, which may change, what takes most of the configuration away.
@@ -161,6 +173,13 @@ impl View {
 
     fn take(&mut self, update: Update) {
         let changed = !update.changes.is_empty();
+        if changed && self.traces.are_wanted() {
+            let (heard, changes) = (&update.heard, update.changes.len());
+            match &mut self.push {
+                Some(push) => push.add(heard, changes),
+                None => self.push = Some(Push::begin(heard.clone(), changes)),
+            }
+        }
         if let Some(translator) = &mut self.translator {
             for change in update.changes {
                 translator.apply(change);
@@ -178,7 +197,9 @@ impl View {
     /// Translates and commits everything that changed.
     async fn commit(&mut self) -> Result<(), SubmitError> {
         self.pacer.done();
+        let began = Instant::now();
         let (mut changes, objects, report) = self.translate().await?;
+        let translated = Step::since(began);
         let (served, removed) = match &objects {
             Some(objects) => self.sink.stale(objects),
             None => (self.status.borrow().objects, changes.deletes.len()),
@@ -187,12 +208,18 @@ impl View {
             self.hold(served, removed, until);
             return Ok(());
         }
-        if let Some(objects) = objects {
-            self.replace(objects).await?;
+        let began = Instant::now();
+        let written = if let Some(objects) = objects {
+            let written = self.replace(objects).await?;
             self.compare_all = false;
+            written
         } else {
             self.removals.take(&mut changes, Instant::now());
-            self.sink.update(changes).await?;
+            self.sink.update(changes).await?
+        };
+        if let Some(push) = self.push.take() {
+            let committed = Step::since(began);
+            self.traces.tell(|| Change { push, translated: Some(translated), committed, written });
         }
         let rounds = self.status.borrow().rounds + 1;
         let status =
@@ -214,13 +241,13 @@ impl View {
     }
 
     /// Makes `objects` all that there is, but for what stays a while.
-    async fn replace(&mut self, objects: Vec<Object>) -> Result<(), SubmitError> {
+    async fn replace(&mut self, objects: Vec<Object>) -> Result<Written, SubmitError> {
         let now = Instant::now();
         let mut stale = if self.removals.may_wait() { self.sink.stale_keys(&objects) } else { BTreeSet::new() };
         stale.retain(|key| self.removals.waits(key, now));
-        self.sink.replace(objects, stale.clone()).await?;
+        let written = self.sink.replace(objects, stale.clone()).await?;
         self.removals.keep(|key| stale.contains(key));
-        Ok(())
+        Ok(written)
     }
 
     /// Removes what has stayed long enough.

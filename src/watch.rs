@@ -10,6 +10,7 @@
 //! its connection has room again. When the log has moved past a cursor and events of its interest are lost, the
 //! watcher is told "compacted", as etcd does; a watcher that lost nothing never is (`INV-6`).
 
+pub mod delivery;
 pub mod frame;
 pub mod hub;
 pub mod interest;
@@ -20,6 +21,7 @@ mod registry;
 pub mod session;
 pub mod stream;
 
+pub use delivery::{Delivery, Progress};
 pub use frame::{Frame, Part};
 pub use hub::Hub;
 pub use interest::{Interest, Scope};

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod files;
 
 use crate::envoy::ResourceChange;
+use crate::traces::Heard;
 
 /// What a source has to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub struct Update {
     pub changes: Vec<ResourceChange>,
     /// Whether the source has all that its resources refer to.
     pub sync: Sync,
+    /// When and where it was heard.
+    pub heard: Heard,
 }
 
 /// Whether a source has all that its resources refer to.

@@ -11,6 +11,7 @@ use confcast::apisix::Kind;
 use confcast::envoy::{Resource, ResourceChange, ResourceType};
 use confcast::store::{KeyRange, Revision, Snapshot, Store};
 use confcast::testing::mesh;
+use confcast::traces::Heard;
 use confcast::translate::{Options, Translator, translate_all};
 use confcast::view::{Guard, Pace, Sink, View};
 use confcast::watch::{Create, Hub, Message, Session};
@@ -34,6 +35,11 @@ struct Shape {
     services: Vec<(u8, Vec<u8>)>,
     routes: Vec<(u8, u8)>,
     listeners: Vec<u8>,
+}
+
+/// As from a control plane.
+fn heard() -> Heard {
+    Heard::now("test")
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
@@ -159,8 +165,11 @@ async fn run(shapes: Vec<Shape>, joins: Vec<(usize, prop::sample::Index)>) {
         let before = store.snapshot();
         // A push comes as several responses, and is complete with the last.
         let (first, second) = changes.split_at(changes.len() / 2);
-        updates.send(Update { changes: first.to_vec(), sync: Sync::Pending { awaited: 1 } }).await.expect("it runs");
-        updates.send(Update { changes: second.to_vec(), sync: Sync::Complete }).await.expect("it runs");
+        updates
+            .send(Update { changes: first.to_vec(), sync: Sync::Pending { awaited: 1 }, heard: heard() })
+            .await
+            .expect("it runs");
+        updates.send(Update { changes: second.to_vec(), sync: Sync::Complete, heard: heard() }).await.expect("it runs");
         rounds += u64::from(step == 0 || !changes.is_empty());
         status.wait_for(|status| status.rounds == rounds).await.expect("it runs");
         let snapshot = store.snapshot();
@@ -191,7 +200,7 @@ async fn run(shapes: Vec<Shape>, joins: Vec<(usize, prop::sample::Index)>) {
     let before = store.snapshot().revision();
     let all: Vec<_> = held.values().cloned().map(ResourceChange::Set).collect();
     rounds += u64::from(!all.is_empty());
-    updates.send(Update { changes: all, sync: Sync::Complete }).await.expect("it runs");
+    updates.send(Update { changes: all, sync: Sync::Complete, heard: heard() }).await.expect("it runs");
     status.wait_for(|status| status.rounds == rounds).await.expect("it runs");
     assert_eq!(store.snapshot().revision(), before);
     token.cancel();
@@ -235,7 +244,7 @@ async fn nothing_is_committed_before_what_is_referred_to_has_come() {
     let mut rounds = 0;
     let mut send = async |changes: Vec<Resource>, sync| {
         let changes = changes.into_iter().map(ResourceChange::Set).collect();
-        updates.send(Update { changes, sync }).await.expect("it runs");
+        updates.send(Update { changes, sync, heard: heard() }).await.expect("it runs");
         if sync == Sync::Complete {
             rounds += 1;
             status.wait_for(|status| status.rounds == rounds).await.expect("it runs");
@@ -294,7 +303,7 @@ async fn an_upstream_outlives_the_routes_to_it_for_an_old_apisix() {
         #[expect(clippy::disallowed_methods, reason = "a task of a test")]
         let running = tokio::spawn(view.run(received, token.clone()));
         for (round, changes) in (1..).zip([start.iter().cloned().map(ResourceChange::Set).collect(), moves.clone()]) {
-            updates.send(Update { changes, sync: Sync::Complete }).await.expect("it runs");
+            updates.send(Update { changes, sync: Sync::Complete, heard: heard() }).await.expect("it runs");
             status.wait_for(|status| status.rounds == round).await.expect("it runs");
         }
         assert_eq!((served("routes"), served("upstreams")), (1, if stays { 2 } else { 1 }), "{version}");
@@ -326,7 +335,7 @@ async fn a_mesh_that_vanishes_is_served_on_for_a_while() {
         gone.collect::<Vec<_>>()
     };
     let send = async |changes| {
-        updates.send(Update { changes, sync: Sync::Complete }).await.expect("it runs");
+        updates.send(Update { changes, sync: Sync::Complete, heard: heard() }).await.expect("it runs");
     };
     send(set(&clusters)).await;
     status.wait_for(|status| status.objects == 4).await.expect("it runs");

@@ -9,6 +9,7 @@ use crate::admin;
 use crate::config::{Config, PublishConfig, Source};
 use crate::publish::{Publisher, Standby, Status, Wanted};
 use crate::standalone::Standalone;
+use crate::traces::Traces;
 use crate::translate::{self, Translator};
 use crate::view::{Guard, Pace, Target, View};
 use crate::xds::config::XdsConfig;
@@ -25,7 +26,7 @@ pub(super) struct Shown {
 pub(super) fn start(
     publish: &PublishConfig,
     config: &Config,
-    guard: watch::Receiver<Guard>,
+    (guard, traces): (watch::Receiver<Guard>, Traces),
     background: &CancellationToken,
     core: &mut JoinSet<&'static str>,
 ) -> Result<Shown, StartError> {
@@ -41,6 +42,7 @@ pub(super) fn start(
         source: config.source.clone(),
         pace: config.pace,
         guard,
+        traces,
         options: config.translate,
         wanted: desk.place(),
     };
@@ -85,6 +87,7 @@ struct Feed {
     source: Source,
     pace: Pace,
     guard: watch::Receiver<Guard>,
+    traces: Traces,
     options: translate::Options,
     wanted: watch::Sender<Option<Wanted>>,
 }
@@ -93,6 +96,7 @@ impl Feed {
     fn view(&self) -> View {
         View::new(Translator::new(self.options), Target::Publisher(self.wanted.clone()), self.pace)
             .guarded(self.guard.clone())
+            .traced(self.traces.clone())
     }
 
     /// Follows the source until `token` is cancelled.

@@ -12,6 +12,7 @@ use crate::config::{Config, Source};
 use crate::readiness::Readiness;
 use crate::rpc::Node;
 use crate::standalone::Standalone;
+use crate::traces::Traces;
 use crate::translate::Translator;
 use crate::view::{Guard, Sink, Status, View};
 use crate::xds::config::XdsConfig;
@@ -21,7 +22,7 @@ use crate::xds::{Update, driver, files};
 pub(super) fn start(
     config: &Config,
     node: &Node,
-    guard: watch::Receiver<Guard>,
+    (guard, traces): (watch::Receiver<Guard>, Traces),
     background: &CancellationToken,
     core: &mut JoinSet<&'static str>,
 ) -> Option<admin::View> {
@@ -55,7 +56,8 @@ pub(super) fn start(
     }
     let view =
         View::new(Translator::new(config.translate), Sink::new(node.store.clone(), prefix.as_str()), config.pace)
-            .guarded(guard);
+            .guarded(guard)
+            .traced(traces);
     let shown =
         admin::View { status: view.status(), report: view.report(), origins: Some(view.origins()), wanted: None };
     let (status, token) = (view.status(), background.clone());

@@ -6,6 +6,7 @@ pub(super) mod limits;
 pub(super) mod publish;
 pub(super) mod status;
 mod tls;
+pub(super) mod traces;
 pub(super) mod upstream;
 mod users;
 
@@ -188,6 +189,8 @@ pub(super) struct ServeArgs {
     pub(super) publish: publish::PublishArgs,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
+    #[command(flatten)]
+    pub(super) traces: traces::TracesArgs,
     #[command(flatten)]
     pub(super) upstream: upstream::UpstreamArgs,
     #[command(flatten)]

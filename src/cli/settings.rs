@@ -7,6 +7,7 @@ mod limits;
 mod publish;
 mod source;
 mod tls;
+mod traces;
 pub(super) mod translate;
 mod upstream;
 mod users;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::args::limits::LimitArgs;
+use super::args::traces::TracesArgs;
 use super::args::{ServeArgs, TlsArgs};
 use super::log;
 use crate::config::{Config, Prefix};
@@ -152,6 +154,13 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         args.guard.removal_guard_percent.or(file.removal_guard_percent),
         args.guard.removal_guard_seconds.or(file.removal_guard_seconds),
     )?;
+    let from_file = TracesArgs {
+        otlp_endpoint: file.otlp_endpoint,
+        otlp_ca: file.otlp_ca,
+        otlp_sample: file.otlp_sample,
+        otlp_service_name: file.otlp_service_name,
+    };
+    config.traces = traces::resolve(args.traces, from_file, |name| std::env::var(name).ok())?;
     users::check(&config)?;
     config.publish = publish::resolve(&published, &config, published_to)?;
     Ok(config)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -19,6 +19,7 @@ use crate::pb::mvccpb::KeyValue;
 use crate::readiness::Readiness;
 use crate::store::{Record, Revision, Store, SubmitError, Writer};
 use crate::telemetry::upstream as telemetry;
+use crate::traces::{Change, Heard, Push, Step, Traces, Written};
 
 /// The first possible key, and as an end: no end.
 const EVERYTHING: &[u8] = b"\0";
@@ -47,14 +48,14 @@ const AWAY: Duration = Duration::from_secs(2);
 const JOINT: Duration = Duration::from_secs(1);
 
 /// Follows until `token` is cancelled.
-pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, token: CancellationToken) {
+pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, traces: Traces, token: CancellationToken) {
     let mut backoff = Backoff::up_to(AWAY);
     let mut engine = Engine::of(upstream.prefixes().clone());
     let mut is_news = true;
     loop {
         let ended = tokio::select! {
             () = token.cancelled() => return,
-            ended = follow(&upstream, &store, &readiness, &mut engine, &mut backoff) => ended,
+            ended = follow(&upstream, &store, &readiness, &traces, &mut engine, &mut backoff) => ended,
         };
         let Err(error) = ended;
         let url = upstream.client().current().0.to_owned();
@@ -79,6 +80,7 @@ async fn follow(
     upstream: &Upstream,
     store: &Store,
     readiness: &Readiness,
+    traces: &Traces,
     engine: &mut Engine,
     backoff: &mut Backoff,
 ) -> Result<Infallible, Ended> {
@@ -121,7 +123,11 @@ async fn follow(
                     Ok(response) => {
                         let response = response?.ok_or(Ended::Closed)?;
                         upstream.heard();
-                        turn(store, engine, move |engine, writer| engine.told(writer, &response)).await?
+                        let (heard, before) = (Instant::now(), store.snapshot().revision());
+                        let events = response.events.len();
+                        let told = turn(store, engine, move |engine, writer| engine.told(writer, &response)).await?;
+                        tell_of(traces, upstream, store, (heard, events), before);
+                        told
                     }
                 }
             }
@@ -155,6 +161,20 @@ where
     let (after, result) = store.submit(run).await?;
     *engine = after;
     Ok(result)
+}
+
+/// Tells of what a response has brought.
+fn tell_of(traces: &Traces, upstream: &Upstream, store: &Store, (heard, events): (Instant, usize), before: Revision) {
+    if !traces.are_wanted() {
+        return;
+    }
+    let snapshot = store.snapshot();
+    // Not what was known, or is about other keys than those that are kept.
+    if let Some(first) = snapshot.commits_from(before.next()).next().map(|commit| commit.revision()) {
+        let written = Written::Store(first, snapshot.revision());
+        let push = Push::begin(Heard { at: heard, ..Heard::now(upstream.client().current().0) }, events);
+        traces.tell(|| Change { push, translated: None, committed: Step::since(heard), written });
+    }
 }
 
 fn tell(news: News, upstream: &Upstream, store: &Store, readiness: &Readiness, backoff: &mut Backoff) {

@@ -10,6 +10,7 @@ use crate::apisix::{Object, ObjectKey, placeholders};
 use crate::publish::Wanted;
 use crate::store::transaction::Transaction;
 use crate::store::{KeyRange, LeaseId, Origin, Revision, Store, SubmitError};
+use crate::traces::Written;
 use crate::translate::Changes;
 
 /// Where the objects of a source go.
@@ -46,9 +47,13 @@ impl Target {
     }
 
     /// Makes `objects` all that the source has, beside what is there of `kept`.
-    pub(crate) async fn replace(&self, objects: Vec<Object>, kept: BTreeSet<ObjectKey>) -> Result<(), SubmitError> {
+    pub(crate) async fn replace(
+        &self,
+        objects: Vec<Object>,
+        kept: BTreeSet<ObjectKey>,
+    ) -> Result<Written, SubmitError> {
         match self {
-            Self::Store(sink) => sink.replace(objects, kept).await.map(drop),
+            Self::Store(sink) => sink.replace(objects, kept).await.map(written),
             Self::Publisher(wanted) => {
                 wanted.send_modify(|wanted| {
                     let mut all: Wanted = objects.into_iter().collect();
@@ -57,25 +62,29 @@ impl Target {
                     }
                     *wanted = Some(all);
                 });
-                Ok(())
+                Ok(Written::Wanted)
             }
         }
     }
 
     /// Takes over what changed.
-    pub(super) async fn update(&self, changes: Changes) -> Result<(), SubmitError> {
+    pub(super) async fn update(&self, changes: Changes) -> Result<Written, SubmitError> {
         match self {
-            Self::Store(sink) => sink.update(changes).await.map(drop),
+            Self::Store(sink) => sink.update(changes).await.map(written),
             Self::Publisher(wanted) => {
                 let changed = !changes.puts.is_empty() || !changes.deletes.is_empty();
                 wanted.send_if_modified(|wanted| {
                     wanted.get_or_insert_default().update(changes);
                     changed
                 });
-                Ok(())
+                Ok(if changed { Written::Wanted } else { Written::Nothing })
             }
         }
     }
+}
+
+fn written(revision: Option<Revision>) -> Written {
+    revision.map_or(Written::Nothing, |revision| Written::Store(revision, revision))
 }
 
 impl From<Sink> for Target {
@@ -119,8 +128,12 @@ impl Sink {
 
     /// Makes `objects` all that the source has, beside what is there of `kept`: what is missing is written, what is no
     /// longer there is deleted. Directory placeholders, without which APISIX does not find the objects, come with the
-    /// first call.
-    pub async fn replace(&self, objects: Vec<Object>, kept: BTreeSet<ObjectKey>) -> Result<Revision, SubmitError> {
+    /// first call. Returns the revision; none if nothing was different.
+    pub async fn replace(
+        &self,
+        objects: Vec<Object>,
+        kept: BTreeSet<ObjectKey>,
+    ) -> Result<Option<Revision>, SubmitError> {
         let prefix = self.prefix.clone();
         self.write(move |transaction| {
             let mut stale: BTreeSet<Bytes> = transaction
@@ -147,8 +160,8 @@ impl Sink {
         .await
     }
 
-    /// Writes what changed, deletes what went.
-    pub async fn update(&self, changes: Changes) -> Result<Revision, SubmitError> {
+    /// Writes what changed, deletes what went. Returns the revision; none if nothing was different.
+    pub async fn update(&self, changes: Changes) -> Result<Option<Revision>, SubmitError> {
         let prefix = self.prefix.clone();
         self.write(move |transaction| {
             put_objects(transaction, &prefix, changes.puts);
@@ -162,12 +175,17 @@ impl Sink {
         .await
     }
 
-    async fn write(&self, change: impl FnOnce(&mut Transaction) + Send + 'static) -> Result<Revision, SubmitError> {
+    async fn write(
+        &self,
+        change: impl FnOnce(&mut Transaction) + Send + 'static,
+    ) -> Result<Option<Revision>, SubmitError> {
         self.store
             .submit(move |writer| {
                 let mut transaction = writer.begin();
                 change(&mut transaction);
-                writer.commit(transaction)
+                let is_change = !transaction.is_empty();
+                let revision = writer.commit(transaction);
+                is_change.then_some(revision)
             })
             .await
     }

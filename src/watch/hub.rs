@@ -83,6 +83,11 @@ impl Hub {
         &self.0.store
     }
 
+    /// Where the interests are.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
     /// Number of open watch streams.
     pub fn streams(&self) -> usize {
         Protocol::ALL.into_iter().map(|protocol| self.streams_of(protocol)).sum()

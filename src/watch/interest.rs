@@ -146,6 +146,28 @@ impl Interest {
         }
     }
 
+    /// How far the foremost watcher has come that has got something of a history; zero if none has.
+    pub fn foremost(&self, history: u64) -> Revision {
+        let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, revision) = frames.foremost;
+        if of == history { revision } else { Revision::ZERO }
+    }
+
+    /// The place of the first watcher, at a place or after it, that has not passed a revision. In steps, as above.
+    pub fn first_behind(&self, revision: Revision, place: usize) -> Option<usize> {
+        let mut next = place;
+        loop {
+            let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+            let end = streams.capacity().min(next + STEP);
+            let is_behind = |slot: &usize| streams.get(*slot).is_some_and(|(_, cursor)| cursor.next() <= revision);
+            let behind = (next..end).find(is_behind);
+            if behind.is_some() || end == streams.capacity() {
+                return behind;
+            }
+            next = end;
+        }
+    }
+
     /// Wakes every stream, once per revision.
     pub(super) fn wake(&self, revision: Revision) {
         if self.woken_at.swap(revision.0, Ordering::Relaxed) == revision.0 {

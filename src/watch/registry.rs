@@ -98,17 +98,17 @@ impl Registry {
     }
 
     /// Calls `hit` with every interest whose range holds `key`.
-    pub(super) fn find(&self, key: &[u8], lengths: &[usize], mut hit: impl FnMut(&Interest)) {
+    pub(super) fn find(&self, key: &[u8], lengths: &[usize], mut hit: impl FnMut(&Arc<Interest>)) {
         if let Some(group) = self.keys.get(key) {
-            group.iter().for_each(|interest| hit(interest));
+            group.iter().for_each(&mut hit);
         }
         for length in lengths.iter().take_while(|length| **length <= key.len()) {
             if let Some(group) = self.prefixes.get(&key[..*length]) {
-                group.iter().for_each(|interest| hit(interest));
+                group.iter().for_each(&mut hit);
             }
         }
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        others.find(key, &mut |group| group.iter().for_each(|interest| hit(interest)));
+        others.find(key, &mut |group| group.iter().for_each(&mut hit));
     }
 
     /// The prefix lengths in use, ascending: what [`find`](Self::find) needs, looked up once for many keys.

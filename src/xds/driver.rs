@@ -22,6 +22,7 @@ use super::engine::{Engine, Output, Request, Variant};
 use super::{Sync, Update};
 use crate::backoff::Backoff;
 use crate::telemetry;
+use crate::traces::Heard;
 
 /// Requests that wait to be written. As many as a very large mesh needs at once; a server that does not read them is
 /// left (`disconnect`).
@@ -70,6 +71,8 @@ struct Driver {
     variant: Variant,
     updates: mpsc::Sender<Update>,
     told: Option<Sync>,
+    /// Where the stream leads, and which it is.
+    heard: Heard,
     /// What was last said of the connection, so that it is said once.
     said: Option<String>,
     backoff: Backoff,
@@ -86,7 +89,16 @@ impl Driver {
         };
         let variant = if config.protocol == Protocol::Sotw { Variant::Sotw } else { Variant::Delta };
         let engine = Engine::new(node, variant);
-        Self { config, engine, variant, updates, told: None, said: None, backoff: Backoff::new() }
+        Self {
+            config,
+            engine,
+            variant,
+            updates,
+            told: None,
+            heard: Heard::now(""),
+            said: None,
+            backoff: Backoff::new(),
+        }
     }
 
     async fn run(&mut self) {
@@ -159,6 +171,7 @@ impl Driver {
             request.metadata_mut().insert("authorization", value);
         }
         // Some servers answer with nothing at all before the first request.
+        self.heard = Heard { connection: self.heard.connection + 1, ..Heard::now(server) };
         let output = self.engine.connected(Instant::now());
         self.carry_out(output, &requests).await?;
         let path = PathAndQuery::from_static(Q::PATH);
@@ -170,16 +183,18 @@ impl Driver {
         loop {
             let deadline = self.engine.deadline();
             // Both can be dropped and asked again without a loss.
-            let output = tokio::select! {
+            let (at, output) = tokio::select! {
                 message = responses.message() => match message.map_err(Ended::Status)? {
                     Some(response) => {
+                        let at = Instant::now();
                         self.backoff.reset();
-                        Q::respond(&mut self.engine, response)
+                        (at, Q::respond(&mut self.engine, response))
                     }
                     None => return Err(Ended::Closed),
                 },
-                () = until(deadline) => self.engine.tick(Instant::now()),
+                () = until(deadline) => (Instant::now(), self.engine.tick(Instant::now())),
             };
+            self.heard.at = at;
             self.carry_out(output, &requests).await?;
         }
     }
@@ -200,7 +215,7 @@ impl Driver {
         let sync = self.engine.sync();
         if !output.changes.is_empty() || self.told != Some(sync) {
             self.told = Some(sync);
-            let update = Update { changes: output.changes, sync };
+            let update = Update { changes: output.changes, sync, heard: self.heard.clone() };
             self.updates.send(update).await.map_err(|_| Ended::Unwanted)?;
         }
         Ok(())

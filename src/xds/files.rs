@@ -9,6 +9,7 @@ mod scan;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Sync, Update};
 use crate::envoy::{Resource, ResourceChange, ResourceType};
+use crate::traces::Heard;
 pub use document::FileError;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use document::read;
@@ -49,6 +51,8 @@ pub fn load(paths: &[PathBuf]) -> (Resources, Vec<FileError>) {
 
 /// Reports what is in the files, and every change of it, until `token` is cancelled or nobody listens.
 pub async fn run(config: FilesConfig, updates: mpsc::Sender<Update>, token: CancellationToken) {
+    let paths: Vec<_> = config.paths.iter().map(|path| path.display().to_string()).collect();
+    let from: Arc<str> = paths.join(", ").into();
     let mut scanner = Scanner::new(config.paths);
     let mut held = Resources::new();
     let mut told = Vec::new();
@@ -77,8 +81,11 @@ pub async fn run(config: FilesConfig, updates: mpsc::Sender<Update>, token: Canc
         }
         let changes = difference(&held, &scan.resources);
         held = scan.resources;
-        if (first || !changes.is_empty()) && updates.send(Update { changes, sync: Sync::Complete }).await.is_err() {
-            return;
+        if first || !changes.is_empty() {
+            let update = Update { changes, sync: Sync::Complete, heard: Heard::now(from.clone()) };
+            if updates.send(update).await.is_err() {
+                return;
+            }
         }
         first = false;
     }

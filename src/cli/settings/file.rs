@@ -48,6 +48,10 @@ pub(in crate::cli) struct File {
     pub(super) apisix_yaml: Option<PathBuf>,
     pub(super) removal_guard_percent: Option<u8>,
     pub(super) removal_guard_seconds: Option<u64>,
+    pub(super) otlp_endpoint: Option<String>,
+    pub(super) otlp_ca: Option<PathBuf>,
+    pub(super) otlp_sample: Option<f64>,
+    pub(super) otlp_service_name: Option<String>,
     pub(super) publish: Option<bool>,
     #[serde(default)]
     pub(super) upstream: Vec<String>,
