@@ -39,7 +39,7 @@ pub struct Service {
 /// How long things may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// From the connection to its first bytes. Default 10 s.
+    /// From the connection to its first bytes; on HTTP/2 from there to the first ping as well. Default 10 s.
     pub first_bytes: Duration,
     /// From the end of a request to the end of the next one's headers, on HTTP/1.1. Default 150 s, well above the
     /// 60 s for which APISIX keeps a connection: one that is closed under it counts as a failure of the server.
@@ -159,8 +159,9 @@ pub(super) async fn run(
     match protocol {
         Protocol::Http1 => http1::run(socket, client, times, stop).await,
         Protocol::Http2 => {
+            let watches = port.live.get().limits.watch_streams;
             // Boxed, as it is larger than the other.
-            if let Err(error) = Box::pin(http2::run(socket, client, times, stop, tasks)).await {
+            if let Err(error) = Box::pin(http2::run(socket, client, times, watches, stop, tasks)).await {
                 tracing::debug!(%error, "connection ended");
             }
             None

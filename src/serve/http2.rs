@@ -24,24 +24,31 @@ use super::request::RequestBody;
 use super::rope::Rope;
 use super::socket::Socket;
 
-/// Streams on one connection: as good as unlimited, as etcd's default is.
+/// Requests other than watches that a connection may have at the same time. A client that knows HTTP/2 waits with more;
+/// each that has begun costs 8 KiB, whether it goes on or not. etcd has no such limit.
+const CALLS: usize = 4096;
+
+/// Streams on one connection that has no limit for watches.
 const MAX_STREAMS: u32 = 1 << 20;
 
 /// Bytes that a client may send before it is read, on a stream and on a connection.
 const WINDOW: u32 = 1 << 20;
 
-/// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered.
+/// Serves a connection, which may have so many watches, until the client leaves, or, once `stop` is cancelled, until its
+/// requests are answered.
 pub(super) async fn run(
     socket: Socket,
     client: Client,
     times: Times,
+    watches: usize,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> io::Result<()> {
+    let streams = u32::try_from(watches.saturating_add(CALLS));
     let (io, flush) = coalesce(socket);
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(streams.unwrap_or(MAX_STREAMS).min(MAX_STREAMS))
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(16 << 10);
@@ -51,7 +58,7 @@ pub(super) async fn run(
         let _ = flush.poll(cx);
         shaken
     });
-    // The preface has come, but the client's settings have not.
+    // The preface has come, but it may be that nothing can be written.
     let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
     let mut connection = connection.map_err(io::Error::other)?;
     let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times));
@@ -135,7 +142,9 @@ struct KeepAlive {
 
 impl KeepAlive {
     fn new(pings: PingPong, times: Times) -> Self {
-        Self { pings, times, next: Box::pin(tokio::time::sleep(times.ping)), waiting: false, seen: 0 }
+        // The first comes early: of a client that has sent nothing but its preface it is not known whether it is one.
+        let first = times.ping.min(times.first_bytes);
+        Self { pings, times, next: Box::pin(tokio::time::sleep(first)), waiting: false, seen: 0 }
     }
 
     /// Ready when the client neither answers nor lives.
