@@ -4,6 +4,7 @@
 //! and `http_code` and `http_status` inside a stream. Accepts what either dialect accepts.
 
 pub mod answer;
+mod ends;
 pub mod json;
 pub mod path;
 pub mod probes;

@@ -48,6 +48,13 @@ pub fn error(error: &EtcdError) -> Response<AppBody> {
     response
 }
 
+/// A request whose body is compressed.
+pub fn encoded() -> Response<AppBody> {
+    let text = "confcast: a compressed body (content-encoding) is not supported";
+    let body = json!({"error": text, "message": text, "code": tonic::Code::Unimplemented as i32});
+    json_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, body.to_string())
+}
+
 /// An error inside a stream, which ends it. Clients fail over the missing `http_code`.
 pub fn stream_error(error: &EtcdError) -> Vec<u8> {
     let status = error.http_status();

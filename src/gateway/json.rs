@@ -1,8 +1,10 @@
 //! Requests in JSON: everything that one of etcd's gateways accepts is accepted here.
 
+use bytes::{Buf, BytesMut};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
+use super::ends::End;
 use crate::rpc::EtcdError;
 
 /// Reads a message. An empty body is an empty message, and what follows the first object is ignored.
@@ -50,14 +52,18 @@ fn whole(number: &Number) -> Option<Number> {
 /// Takes JSON messages out of the bytes of a request that goes on: one after the other, with or without newlines.
 #[derive(Debug)]
 pub struct Messages {
-    buffer: Vec<u8>,
+    buffer: BytesMut,
     limit: usize,
+    /// Of the first message.
+    end: End,
+    /// How many bytes there were when they were last read.
+    tried: usize,
 }
 
 impl Messages {
     /// For messages of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: Vec::new(), limit }
+        Self { buffer: BytesMut::new(), limit, end: End::default(), tried: 0 }
     }
 
     /// Adds bytes as they came.
@@ -72,13 +78,26 @@ impl Messages {
 
     /// The next whole message, if there is one.
     pub fn take<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        // What is no message is told before it ends, by a look each time that there is twice as much.
+        let is_time = self.buffer.len() >= self.tried * 2 || self.buffer.len() > self.limit;
+        if self.end.is_in(&self.buffer) || is_time { self.read() } else { Ok(None) }
+    }
+
+    /// What is left when nothing more comes, if it is a message.
+    pub fn finish<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        self.read()
+    }
+
+    fn read<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        self.tried = self.buffer.len();
         let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
         let value = values.next();
         let read = values.byte_offset();
         match value {
             None => Ok(None),
             Some(Ok(value)) => {
-                self.buffer.drain(..read);
+                self.buffer.advance(read);
+                (self.end, self.tried) = (End::default(), 0);
                 from_value(value).map(Some)
             }
             Some(Err(error)) if error.is_eof() && self.buffer.len() <= self.limit => Ok(None),
@@ -158,6 +177,11 @@ mod tests {
         let mut messages = Messages::new(10);
         messages.feed(b"{\"create_request\":{");
         assert!(messages.take::<WatchRequest>().is_err(), "above the limit");
+        let mut messages = Messages::new(1000);
+        messages.feed(b"{\"create_request\":");
+        assert!(messages.take::<WatchRequest>().expect("may go on").is_none());
+        messages.feed(b"x");
+        assert!(messages.finish::<WatchRequest>().is_err());
         let mut messages = Messages::new(10);
         messages.feed(b"}");
         assert!(messages.take::<WatchRequest>().is_err());

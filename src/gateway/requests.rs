@@ -37,7 +37,7 @@ impl Requests {
             match self.body.frame().await {
                 Some(Ok(frame)) => self.messages.feed(frame.data_ref().map_or(&[], |data| data)),
                 Some(Err(error)) => return Err(EtcdError::malformed(error)),
-                None => return Ok(None),
+                None => return self.messages.finish(),
             }
         }
     }

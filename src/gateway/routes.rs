@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
@@ -80,6 +81,9 @@ impl Gateway {
         if request.method() != Method::POST {
             return answer::method_not_allowed(None);
         }
+        if is_encoded(request.headers()) {
+            return answer::encoded();
+        }
         let counted = calls::Call::start(path);
         // A watch, whose connection may be taken over, carries its own.
         let (counted, carried) = if path == WATCH { (None, Some(counted)) } else { (Some(counted), None) };
@@ -135,6 +139,11 @@ macro_rules! unary {
             })
         })
     };
+}
+
+/// Whether the body is compressed. It is never unpacked: a kilobyte could become a gigabyte.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// The call of this name, in the words of the paths below `/v3/`, and its path over gRPC.

@@ -1,7 +1,7 @@
 //! Which call a gRPC request is for.
 
 use http::{Request, Response};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -19,7 +19,7 @@ use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
-use crate::serve::body::AppBody;
+use crate::serve::body::{AppBody, BodyError};
 use crate::serve::grpc::{self, Messages, PREFIX};
 use crate::serve::request::RequestBody;
 use crate::upstream::MIRROR;
@@ -87,7 +87,15 @@ impl Router {
         let caller = self.node.auth.caller(&credentials(request.headers(), request.extensions()));
         let of_mirror = request.headers().contains_key(MIRROR);
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
-        let body = body.collect().await.map_err(EtcdError::malformed)?.to_bytes();
+        let refused = |error: BodyError| {
+            let is_long = error.is::<LengthLimitError>();
+            if is_long {
+                EtcdError::message_too_large(MAX_MESSAGE + 1, MAX_MESSAGE)
+            } else {
+                EtcdError::malformed(error)
+            }
+        };
+        let body = body.collect().await.map_err(refused)?.to_bytes();
         let mut messages = Messages::new(MAX_MESSAGE);
         messages.feed(&body);
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
