@@ -12,11 +12,15 @@ use confcast::pb::etcdserverpb::watch_request::RequestUnion;
 use confcast::pb::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
 use serde_json::json;
 use support::http::{Connection, Watch, get, post};
+use support::memory::Memory;
 use support::{Confcast, until};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
+
+/// How often more is asked for than there may be.
+const REFUSED: u64 = 200;
 
 fn server(limits: &[&str]) -> Confcast {
     Confcast::serve(&[&["--source", "none"], limits].concat()).ready()
@@ -35,13 +39,14 @@ fn refused(confcast: &Confcast, limit: &str) -> u64 {
 /// One connection too many gets 503 over HTTP/1.1, and over HTTP/2 no settings; one that ends makes room, also one that
 /// was a watch.
 fn are_limited(confcast: &Confcast, limit: &str) {
+    let memory = Memory::of(confcast);
     let watch = Watch::open(confcast.address, "/a/", "/a0", 0);
     let mut held = Connection::open(confcast.address);
     held.send(b"GET /version HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(held.answer().status, 200);
     until("counted", || metric(confcast, "confcast_connections") == 2);
 
-    for _ in 0..3 {
+    for _ in 0..REFUSED {
         let mut more = Connection::open(confcast.address);
         more.post("/v3/watch", &json!({"create_request": {"key": "YQ=="}}).to_string());
         let answer = more.answer();
@@ -56,12 +61,13 @@ fn are_limited(confcast: &Confcast, limit: &str) {
         Ok(count) => assert_eq!(count, 0, "nothing comes before the end"),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
-    assert_eq!(refused(confcast, limit), 4);
+    assert_eq!(refused(confcast, limit), REFUSED + 1);
     until("logged", || confcast.log().contains("too many connections"));
 
     drop(watch);
     until("room", || metric(confcast, "confcast_connections") == 1);
     assert_eq!(get(confcast.address, "/version").status, 200);
+    memory.stays_within(8, &format!("{REFUSED} refused {limit}"));
 }
 
 #[test]
@@ -86,13 +92,16 @@ fn a_client_that_says_nothing_is_refused_too() {
 #[test]
 fn leases_are_limited() {
     let confcast = server(&["--max-leases", "2"]);
+    let memory = Memory::of(&confcast);
     let grant = || post(confcast.address, "/v3/lease/grant", &json!({"TTL": 60}));
     let first = grant();
     assert_eq!((first.status, grant().status), (200, 200));
     let third = grant();
     assert_eq!((third.status, third.json()["code"].as_i64()), (429, Some(8)));
     assert_eq!(third.json()["message"], "confcast: too many leases");
-    assert_eq!(refused(&confcast, "leases"), 1);
+    assert!((1..REFUSED).all(|_| grant().status == 429));
+    assert_eq!(refused(&confcast, "leases"), REFUSED);
+    memory.stays_within(8, "refused leases");
     let revoke = post(confcast.address, "/v3/lease/revoke", &json!({"ID": first.json()["ID"]}));
     assert_eq!((revoke.status, grant().status), (200, 200), "there is room again");
 }
@@ -115,6 +124,7 @@ async fn stream(
 #[tokio::test]
 async fn watch_streams_of_a_connection_and_watchers_of_a_stream_are_limited() {
     let confcast = server(&["--max-watch-streams-per-connection", "2", "--max-watchers-per-stream", "2"]);
+    let memory = Memory::of(&confcast);
     let channel = Channel::from_shared(format!("http://{}", confcast.address)).expect("a URL");
     let channel = channel.connect().await.expect("connects");
     let mut client = WatchClient::new(channel);
@@ -134,7 +144,11 @@ async fn watch_streams_of_a_connection_and_watchers_of_a_stream_are_limited() {
         (status.code(), status.message()),
         (Code::ResourceExhausted, "confcast: too many watch streams on one connection")
     );
-    assert_eq!(refused(&confcast, "watch_streams"), 1);
+    for _ in 1..REFUSED {
+        stream(&mut client, 1).await.expect_err("one too many");
+    }
+    assert_eq!(refused(&confcast, "watch_streams"), REFUSED);
+    memory.stays_within(8, "refused watchers and watch streams");
     drop((first_requests, first));
     for _ in 0..100 {
         if stream(&mut client, 1).await.is_ok() {

@@ -65,9 +65,15 @@ impl Connection {
         self.send((head + body).as_bytes());
     }
 
+    /// As [`send`](Self::send). False if the server has closed, or takes no more.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
     /// Waits no longer than this from now on.
     pub fn patience(&mut self, patience: std::time::Duration) {
         self.socket.set_read_timeout(Some(patience)).expect("set");
+        self.socket.set_write_timeout(Some(patience)).expect("set");
     }
 
     /// Bytes of a body.
@@ -121,6 +127,12 @@ impl Connection {
         self.stream.read_exact(&mut data).ok()?;
         data.truncate(data.len() - 2);
         Some(data)
+    }
+
+    /// A response; none if the connection has ended, or nothing comes for too long.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let come = self.stream.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        come.then(|| self.answer())
     }
 
     /// A whole response.

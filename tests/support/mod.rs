@@ -3,8 +3,10 @@
 
 pub mod envoy;
 pub mod etcd;
+pub mod frames;
 pub mod history;
 pub mod http;
+pub mod memory;
 pub mod proxy;
 pub mod tls;
 pub mod users;
