@@ -250,7 +250,7 @@ impl Server {
             let settings = self.node.live.get();
             (settings.drain, settings.drain_spread)
         };
-        if tokio::time::timeout(drain + spread, self.connections.wait()).await.is_err() {
+        if tokio::time::timeout(drain.saturating_add(spread), self.connections.wait()).await.is_err() {
             tracing::warn!(connections = self.connections.len(), "connections are closed before they have ended");
             self.stop.connections.cancel();
             self.connections.wait().await;

@@ -59,6 +59,22 @@ fn run_with(name: &str, more: Vec<Vec<u8>>, rounds: usize, target: fn(&[u8])) {
     }
 }
 
+/// The same where an input is a connection.
+const CONNECTIONS: usize = 3_000;
+
+/// The same where an input is a file of settings.
+const SETTINGS: usize = 10_000;
+
+#[test]
+fn bytes_at_the_port() {
+    run("connections", CONNECTIONS, fuzz::connections);
+}
+
+#[test]
+fn files_of_settings() {
+    run("settings", SETTINGS, fuzz::settings);
+}
+
 #[test]
 fn bodies_of_the_gateway() {
     run("gateway_json", ROUNDS, fuzz::gateway_json);

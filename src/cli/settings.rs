@@ -42,6 +42,11 @@ pub(super) fn resolve(args: ServeArgs) -> Result<Config, SettingsError> {
     resolve_with(args, text.as_deref().unwrap_or_default())
 }
 
+/// The settings of a server that is started with nothing but a file, which has this text.
+pub fn of_file(text: &str) -> Result<Config, SettingsError> {
+    resolve_with(ServeArgs { config: Some("confcast.toml".into()), ..ServeArgs::default() }, text)
+}
+
 /// Checks the settings of a server whose file has this text.
 pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, SettingsError> {
     let mut file = match &args.config {

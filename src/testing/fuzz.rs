@@ -2,8 +2,14 @@
 //!
 //! `fuzz/` runs these without end, the test suite with the corpus and changes of it for a moment.
 
+mod edge;
+
 use std::cell::OnceCell;
+#[cfg(feature = "cli")]
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+pub use edge::connections;
 
 use prost::Message;
 use serde::Serialize;
@@ -105,6 +111,30 @@ pub fn resource_files(data: &[u8]) {
         let named =
             resources.into_iter().map(|resource| ((resource.resource_type(), resource.name().to_owned()), resource));
         translates(named.collect::<std::collections::BTreeMap<_, _>>().into_values().collect());
+    }
+}
+
+/// The text of a file with settings. Whatever it says, it is taken or refused, and the same again.
+#[cfg(feature = "cli")]
+pub fn settings(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    // Names are not looked up here, as that asks the network.
+    let is_name = |value: &toml::Value| value.as_str().is_some_and(|text| text.parse::<SocketAddr>().is_err());
+    if let Ok(table) = toml::from_str::<toml::Table>(text)
+        && ["listen", "admin_listen"].iter().filter_map(|name| table.get(*name)).any(is_name)
+    {
+        return;
+    }
+    let read = || crate::cli::settings::of_file(text).map(|config| format!("{config:?}"));
+    let (first, again) = (read(), read());
+    match (first, again) {
+        (Ok(first), Ok(again)) => assert_eq!(first, again),
+        (Err(first), Err(again)) => {
+            let reason = first.to_string();
+            assert!(reason.len() < 4 * text.len() + 4000, "a reason is for people: {reason}");
+            assert_eq!(reason, again.to_string());
+        }
+        (first, again) => panic!("{first:?} and {again:?}"),
     }
 }
 
