@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use access::Access;
 
 use crate::config::live::Reading;
+use crate::config::memory::Budget;
 use crate::publish::Wanted;
 use crate::rpc::Node;
 use crate::telemetry::log::LogFilter;
@@ -38,6 +39,8 @@ pub struct Admin {
     pub node: Node,
     /// Below which key APISIX's objects are.
     pub prefix: Arc<str>,
+    /// The budget of memory; none for no budget.
+    pub budget: Option<Budget>,
     /// What the source's configuration became; none without a source.
     pub view: Option<View>,
     /// What is published; none for a server that does not.

@@ -20,16 +20,19 @@ use crate::admin::access::Access;
 use crate::admin::{self, Admin};
 use crate::auth::{self, Auth, SigningKey, UsersFileError};
 use crate::config::live::{Live, LiveSettings};
+use crate::config::memory::Budget;
 use crate::config::{Config, Source};
 use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
 use crate::readiness::Readiness;
 use crate::rpc::Node;
 use crate::rpc::ending::Stopping;
+use crate::rpc::range_cache::RangeCache;
+use crate::serve::memory::Ledger;
 use crate::serve::tls::{Acceptor, TlsError};
 use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
-use crate::store::{Journal, MemoryOnly, Revision, Store};
+use crate::store::{Journal, MemoryOnly, Retention, Revision, Store};
 use crate::upstream::{Prefixes, Upstream, mirror};
 use crate::view::Status;
 use crate::watch::Hub;
@@ -122,7 +125,8 @@ impl Server {
             readiness,
             stopping: Stopping::over(live.clone()),
             live: live.clone(),
-            ranges: Arc::default(),
+            memory: Ledger::new(config.memory.map(Budget::requests)),
+            ranges: Arc::new(config.memory.map_or_else(RangeCache::default, |budget| RangeCache::new(budget.ranges()))),
             upstream: upstream.clone(),
             tasks: connections.clone(),
             client_url: client_url.into(),
@@ -157,6 +161,7 @@ impl Server {
         let shown = Admin {
             node: node.clone(),
             prefix: config.prefix.as_str().into(),
+            budget: config.memory,
             view: view.clone(),
             published,
             log: config.log,
@@ -331,7 +336,9 @@ fn read_store(config: &Config) -> Result<Opened, StartError> {
     let has_configuration =
         !is_new && if mirrors { restored.revision > Revision::ZERO } else { restored.records.iter().any(of_source) };
     let (revision, keys) = (restored.revision, restored.records.len());
-    let store = Store::open(restored, config.retention, journal).map_err(StartError::Thread)?;
+    let memory = config.memory.map_or(config.retention.memory, Budget::store);
+    let retention = Retention { memory, ..config.retention };
+    let store = Store::open(restored, retention, journal).map_err(StartError::Thread)?;
     if !is_new {
         tracing::info!(%revision, keys, path = %config.data_dir.as_deref().map(PathBuf::from).unwrap_or_default().display(), "continuing from the data directory");
     }

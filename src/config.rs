@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod limits;
 pub mod live;
+pub mod memory;
 mod publish;
 pub mod tls;
 pub mod traces;
@@ -60,6 +61,8 @@ pub struct Config {
     pub drain_spread: Duration,
     /// How much history is kept.
     pub retention: Retention,
+    /// Memory for keys, history and requests together. Default none.
+    pub memory: Option<memory::Budget>,
     /// When changes of the source are committed.
     pub pace: Pace,
     /// What happens when a change takes most of the configuration away.
@@ -133,6 +136,7 @@ impl Default for Config {
             drain: Duration::from_secs(10),
             drain_spread: Duration::from_secs(2),
             retention: Retention::default(),
+            memory: None,
             pace: Pace::default(),
             guard: Guard::default(),
             tls: None,

@@ -14,6 +14,7 @@ pub mod grpc;
 mod http1;
 mod http2;
 pub mod listener;
+pub mod memory;
 pub mod request;
 pub mod rope;
 pub mod sniff;

@@ -22,6 +22,9 @@ pub(super) fn sample(admin: &Admin) -> String {
     sample_watch(admin);
     sample_translation(admin, &snapshot);
     sample_traffic();
+    gauge!(serve::MEMORY).set(count(admin.node.memory.used()));
+    gauge!(serve::RANGES).set(count(admin.node.ranges.kept() + admin.node.ranges.outdated()));
+    gauge!(serve::BUDGET).set(count(admin.budget.map_or(0, |budget| budget.0)));
     gauge!(serve::READY).set(f64::from(u8::from(admin.node.readiness.is_ready())));
     calls::sample(&mut text);
     process::sample(&mut text);
@@ -36,6 +39,7 @@ fn sample_store(snapshot: &Snapshot) {
     gauge!(store::BYTES).set(count(size));
     gauge!(store::LOG_COMMITS).set(count(commits));
     gauge!(store::LOG_BYTES).set(count(bytes));
+    gauge!(store::MEMORY).set(count(snapshot.memory()));
     gauge!(store::LOG_START).set(revision(snapshot.log_start()));
     gauge!(etcd::HAS_LEADER).set(1);
     gauge!(etcd::IS_LEADER).set(1);

@@ -91,6 +91,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         max_watchers_per_stream: file.max_watchers_per_stream,
         max_leases: file.max_leases,
         max_failed_logins: file.max_failed_logins,
+        memory_budget_mib: file.memory_budget_mib,
     };
     let upstream = upstream::resolve(args.upstream, from_file)?;
     let published_to = upstream.clone();
@@ -114,6 +115,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         )?,
         data_dir: args.data_dir.or(file.data_dir),
         limits: limits::resolve(&args.limits, &limits),
+        memory: limits::memory(&args.limits, &limits)?,
         users_file: args.users.users_file.or(file.users_file),
         tls: tls::resolve(TlsArgs {
             tls_cert: several(args.tls.tls_cert, file.tls_cert),

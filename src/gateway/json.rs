@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value};
 
 use super::ends::End;
 use crate::rpc::EtcdError;
+use crate::serve::memory::{Hold, Ledger};
 
 /// Reads a message. An empty body is an empty message, and what follows the first object is ignored.
 pub fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, EtcdError> {
@@ -58,12 +59,22 @@ pub struct Messages {
     end: End,
     /// How many bytes there were when they were last read.
     tried: usize,
+    /// Where what is kept is counted, and how much it is.
+    ledger: Ledger,
+    hold: Option<Hold>,
 }
 
 impl Messages {
     /// For messages of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, end: End::default(), tried: 0 }
+        let (buffer, end) = Default::default();
+        Self { buffer, limit, end, tried: 0, ledger: Ledger::default(), hold: None }
+    }
+
+    /// Counts what is kept until it is a whole message.
+    #[must_use]
+    pub fn counted(self, ledger: &Ledger) -> Self {
+        Self { ledger: ledger.clone(), ..self }
     }
 
     /// Adds bytes as they came.
@@ -78,6 +89,7 @@ impl Messages {
 
     /// The next whole message, if there is one.
     pub fn take<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
+        self.ledger.bound(&mut self.hold, self.buffer.len())?;
         // What is no message is told before it ends, by a look each time that there is twice as much.
         let is_time = self.buffer.len() >= self.tried * 2 || self.buffer.len() > self.limit;
         if self.end.is_in(&self.buffer) || is_time { self.read() } else { Ok(None) }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::json::Messages;
 use crate::rpc::EtcdError;
 use crate::rpc::node::MAX_MESSAGE;
+use crate::serve::memory::Ledger;
 use crate::serve::request::RequestBody;
 
 /// The requests in the body of one HTTP request.
@@ -19,8 +20,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(body: RequestBody) -> Self {
-        Self { body, messages: Messages::new(MAX_MESSAGE) }
+    pub(super) fn new(body: RequestBody, ledger: &Ledger) -> Self {
+        Self { body: body.uncounted(), messages: Messages::new(MAX_MESSAGE).counted(ledger) }
     }
 
     /// Whether all has been read and taken.

@@ -9,6 +9,7 @@ use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
+use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -22,6 +23,7 @@ use crate::rpc::range::Form;
 use crate::rpc::router::WATCH;
 use crate::rpc::{EtcdError, Node};
 use crate::serve::body::{self, AppBody};
+use crate::serve::memory::Hold;
 use crate::serve::request::RequestBody;
 use crate::telemetry::calls;
 
@@ -209,9 +211,10 @@ fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
 
 async fn range(call: Call) -> Answer {
     let (node, caller) = (call.node.clone(), call.caller());
+    let hold = Hold::of(call.request.extensions());
     let request: RangeRequest = json::read(&read_body(call.request).await?)?;
     node.catch_up(&request, false).await?;
-    Ok(answer::message(node.range_message(&caller, &request, Form::Json)?))
+    Ok(answer::message(node.range_message(&caller, &request, Form::Json, hold.as_ref())?))
 }
 
 async fn authenticate(call: Call) -> Answer {
@@ -227,9 +230,13 @@ async fn authenticate(call: Call) -> Answer {
 async fn unary<Q, A>(call: Call, run: impl AsyncFnOnce(Q) -> Result<A, EtcdError>) -> Answer
 where
     Q: DeserializeOwned + Default,
-    A: Serialize,
+    A: Serialize + Message,
 {
+    let hold = Hold::of(call.request.extensions());
     let response = run(json::read(&read_body(call.request).await?)?).await?;
+    if let Some(hold) = hold {
+        hold.grow(Form::Json.length(response.encoded_len()))?;
+    }
     Ok(answer::message(serde_json::to_vec(&response).map_err(EtcdError::malformed)?))
 }
 
@@ -271,7 +278,7 @@ pub(super) async fn read_body(request: Request<RequestBody>) -> Result<Bytes, Et
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(EtcdError::message_too_large(LIMIT + 1, LIMIT))
         }
-        Err(error) => Err(EtcdError::malformed(error)),
+        Err(error) => Err(EtcdError::of_body(&*error)),
     }
 }
 

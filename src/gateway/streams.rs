@@ -24,7 +24,7 @@ type Line = Result<Vec<u8>, EtcdError>;
 /// Renews leases: one line for each request, until the requests end.
 pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
-    let mut requests = Requests::new(call.request.into_body());
+    let mut requests = Requests::new(call.request.into_body(), &node.memory);
     let mut lines = Vec::new();
     loop {
         let request: LeaseKeepAliveRequest = match requests.next().await {

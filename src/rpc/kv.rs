@@ -23,6 +23,7 @@ use crate::pb::etcdserverpb::{
     TxnResponse, compare,
 };
 use crate::pb::mvccpb::KeyValue;
+use crate::serve::memory::Hold;
 use crate::serve::rope::Rope;
 use crate::store::ops::txn::{MAX_OPS, Relation, Target};
 use crate::store::ops::{
@@ -46,18 +47,30 @@ impl Node {
     }
 
     /// Reads keys into a message. Large ranges come from bytes that everyone shares.
-    pub fn range_message(&self, caller: &Caller, request: &RangeRequest, form: Form) -> Result<Rope, EtcdError> {
+    pub fn range_message(
+        &self,
+        caller: &Caller,
+        request: &RangeRequest,
+        form: Form,
+        hold: Option<&Hold>,
+    ) -> Result<Rope, EtcdError> {
         self.read()?;
         let range = read_range(request)?;
         self.must_keep(&range.range)?;
         if request.revision == 0 && range.is_plain() {
             caller.may_read(&range.range)?;
             let key = Key { range: range.range, keys_only: range.keys_only, form };
+            // What is kept is there anyway; what is there of others only as long as somebody is sent it is not.
+            self.memory.check(self.ranges.outdated())?;
             if let Some(kept) = self.ranges.read(&key, &self.store) {
                 return range::message(&self.identity(), &Content::from(kept), form);
             }
         }
         let (result, revision) = self.range(caller, request)?;
+        let length: usize = result.records.iter().map(|record| record.size()).sum();
+        if let Some(hold) = hold {
+            hold.grow(form.length(length))?;
+        }
         range::message(&self.identity(), &Content::of(&result, form, revision), form)
     }
 
@@ -144,16 +157,26 @@ impl Kv for Node {
         &self,
         request: Request<DeleteRangeRequest>,
     ) -> Result<Response<DeleteRangeResponse>, Status> {
-        Ok(Response::new(Self::delete_range(self, &self.caller(&request), request.into_inner()).await?))
+        let (hold, caller) = (Hold::of(request.extensions()), self.caller(&request));
+        held(hold, Self::delete_range(self, &caller, request.into_inner()).await?)
     }
 
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
-        Ok(Response::new(Self::txn(self, &self.caller(&request), request.into_inner()).await?))
+        let (hold, caller) = (Hold::of(request.extensions()), self.caller(&request));
+        held(hold, Self::txn(self, &caller, request.into_inner()).await?)
     }
 
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
         Ok(Response::new(Self::compact(self, &self.caller(&request), request.into_inner()).await?))
     }
+}
+
+/// An answer that may be large, if there is memory for it.
+fn held<T: Message>(hold: Option<Hold>, answer: T) -> Result<Response<T>, Status> {
+    if let Some(hold) = hold {
+        hold.grow(answer.encoded_len())?;
+    }
+    Ok(Response::new(answer))
 }
 
 fn check_size(request: &impl Message) -> Result<(), EtcdError> {

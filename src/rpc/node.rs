@@ -11,6 +11,7 @@ use crate::auth::{Auth, Caller, Credentials};
 use crate::config::live::Live;
 use crate::pb::etcdserverpb::{RangeRequest, ResponseHeader};
 use crate::readiness::Readiness;
+use crate::serve::memory::Ledger;
 use crate::store::{KeyRange, Revision, Snapshot, Store, Writer};
 use crate::upstream::{Cluster, Upstream, forward};
 use crate::watch::Hub;
@@ -48,6 +49,8 @@ pub struct Node {
     pub stopping: Stopping,
     /// Settings that change while it runs.
     pub live: Live,
+    /// Memory of requests and answers.
+    pub memory: Ledger,
     /// Ranges that are kept as they are written.
     pub ranges: Arc<RangeCache>,
     /// The etcd that this mirrors; none if the store is its own.

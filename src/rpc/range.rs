@@ -22,6 +22,16 @@ pub enum Form {
     Json,
 }
 
+impl Form {
+    /// Bytes of an answer with so many bytes of keys and values, about.
+    pub fn length(self, bytes: usize) -> usize {
+        match self {
+            Self::Proto => bytes,
+            Self::Json => bytes.saturating_mul(4) / 3,
+        }
+    }
+}
+
 /// What an answer says apart from who answers.
 #[derive(Debug)]
 pub struct Content {

@@ -22,7 +22,7 @@ const SEGMENT: usize = 64 << 10;
 /// Most ranges that are kept.
 const RANGES: usize = 64;
 
-/// Most bytes that are kept. Ranges that were not read for the longest time go first.
+/// Most bytes that are kept, if nothing else is said. Ranges that were not read for the longest time go first.
 const BYTES: usize = 256 << 20;
 
 /// Which range, and how it is written.
@@ -48,12 +48,31 @@ pub struct Kept {
 }
 
 /// The ranges that are read again and again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RangeCache {
+    /// Most bytes that are kept.
+    limit: usize,
+    /// Bytes that are kept now.
+    kept: AtomicUsize,
+    /// Bytes of all segments that there are: those that are kept, and those that are still being sent.
+    alive: Alive,
     entries: DashMap<Key, Arc<Entry>>,
     /// Counts reads, to know which entry was read last.
     clock: AtomicU64,
 }
+
+impl Default for RangeCache {
+    fn default() -> Self {
+        Self::new(BYTES)
+    }
+}
+
+/// Counts the bytes of segments, from when they are made until nobody has them.
+#[derive(Clone, Debug, Default)]
+struct Alive(Arc<AtomicUsize>);
+
+/// The bytes of a segment.
+struct Counted(Box<[u8]>, Alive);
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -84,7 +103,43 @@ impl Default for Content {
     }
 }
 
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.0.fetch_sub(self.0.len(), Ordering::Relaxed);
+    }
+}
+
+impl Alive {
+    /// A copy without the room that the buffer has left.
+    fn owned(&self, buf: &[u8]) -> Bytes {
+        self.0.fetch_add(buf.len(), Ordering::Relaxed);
+        Bytes::from_owner(Counted(buf.into(), self.clone()))
+    }
+}
+
 impl RangeCache {
+    /// Keeps no more than so many bytes, and one range.
+    pub fn new(limit: usize) -> Self {
+        let (kept, alive, entries, clock) = Default::default();
+        Self { limit, kept, alive, entries, clock }
+    }
+
+    /// Bytes that are kept.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that are not kept any more, but are being sent to clients that take them slowly.
+    pub fn outdated(&self) -> usize {
+        self.alive.0.load(Ordering::Relaxed).saturating_sub(self.kept())
+    }
+
     /// The range as it is now. None if it is too small to be worth keeping, or too large.
     pub fn read(&self, key: &Key, store: &Store) -> Option<Kept> {
         let snapshot = store.snapshot();
@@ -98,7 +153,7 @@ impl RangeCache {
         let kept = {
             let mut content = entry.content.lock().unwrap_or_else(PoisonError::into_inner);
             // Asked for again under the lock, so that it is not older than what is kept.
-            content.bring_to(&store.snapshot(), key);
+            content.bring_to(&store.snapshot(), key, &self.alive);
             content.kept()
         };
         let bytes = kept.pieces.iter().map(Bytes::len).sum();
@@ -113,7 +168,8 @@ impl RangeCache {
         loop {
             let sizes = self.entries.iter().map(|entry| entry.bytes.load(Ordering::Relaxed));
             let (entries, bytes) = sizes.fold((0, 0), |(entries, sum), bytes| (entries + 1, sum + bytes));
-            if entries <= RANGES && bytes <= BYTES {
+            self.kept.store(bytes, Ordering::Relaxed);
+            if entries <= RANGES && (bytes <= self.limit || entries == 1) {
                 return;
             }
             let oldest = self.entries.iter().min_by_key(|entry| entry.read_at.load(Ordering::Relaxed));
@@ -134,7 +190,7 @@ impl Content {
     }
 
     /// Makes the segments anew in which something has changed.
-    fn bring_to(&mut self, snapshot: &Snapshot, key: &Key) {
+    fn bring_to(&mut self, snapshot: &Snapshot, key: &Key, alive: &Alive) {
         let same = std::mem::replace(&mut self.history, snapshot.history()) == snapshot.history();
         if same && self.revision == snapshot.revision() {
             return;
@@ -143,7 +199,7 @@ impl Content {
         let known = same && self.revision != Revision::NEVER && from >= snapshot.log_start();
         self.revision = snapshot.revision();
         if !known {
-            self.segments = segments(snapshot, &key.range, key);
+            self.segments = segments(snapshot, &key.range, key, alive);
             return;
         }
         let events = snapshot.commits_from(from).flat_map(|commit| commit.events());
@@ -153,7 +209,7 @@ impl Content {
         for position in changed.into_iter().rev() {
             let end = self.segments.get(position + 1).map(|next| next.start.clone()).or_else(|| key.range.end());
             let range = KeyRange::between(self.segments[position].start.clone(), end);
-            self.segments.splice(position..=position, segments(snapshot, &range, key));
+            self.segments.splice(position..=position, segments(snapshot, &range, key, alive));
         }
     }
 
@@ -164,25 +220,20 @@ impl Content {
 }
 
 /// At least one segment, the first of which begins where the range does.
-fn segments(snapshot: &Snapshot, range: &KeyRange, key: &Key) -> Vec<Segment> {
+fn segments(snapshot: &Snapshot, range: &KeyRange, key: &Key, alive: &Alive) -> Vec<Segment> {
     let mut made = Vec::new();
     let (mut start, mut buf, mut count) = (range.start().clone(), Vec::with_capacity(SEGMENT + (8 << 10)), 0);
     for record in snapshot.range(range) {
         if buf.len() >= SEGMENT {
-            made.push(Segment { start, bytes: owned(&buf), count });
+            made.push(Segment { start, bytes: alive.owned(&buf), count });
             (start, count) = (record.key.clone(), 0);
             buf.clear();
         }
         put(record, key, &mut buf);
         count += 1;
     }
-    made.push(Segment { start, bytes: owned(&buf), count });
+    made.push(Segment { start, bytes: alive.owned(&buf), count });
     made
-}
-
-/// A copy without the room that the buffer has left.
-fn owned(buf: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(buf)
 }
 
 fn put(record: &Record, key: &Key, buf: &mut Vec<u8>) {

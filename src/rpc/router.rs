@@ -1,6 +1,7 @@
 //! Which call a gRPC request is for.
 
 use http::{Request, Response};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 use tonic::server::NamedService;
@@ -21,11 +22,18 @@ use crate::pb::v3electionpb::election_server::ElectionServer;
 use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::serve::body::{AppBody, BodyError};
 use crate::serve::grpc::{self, Messages, PREFIX};
+use crate::serve::memory::Hold;
 use crate::serve::request::RequestBody;
 use crate::upstream::MIRROR;
 
 /// The path of the call whose answer is a watch stream.
 pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// Largest message about leases in bytes, of which there are many on one stream that is not counted: they have a few
+/// numbers each.
+const MAX_LEASE: usize = 16 << 10;
+
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 /// The gRPC side of the port.
 #[derive(Clone, Debug)]
@@ -41,7 +49,7 @@ impl Router {
         // The whole server is meant by the empty name, which is serving from the start.
         drop(health);
         let routes = Routes::new(KvServer::new(node.clone()).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(LeaseServer::new(node.clone()))
+            .add_service(LeaseServer::new(node.clone()).max_decoding_message_size(MAX_LEASE))
             .add_service(ClusterServer::new(node.clone()))
             .add_service(MaintenanceServer::new(node.clone()))
             .add_service(AuthServer::new(node.clone()))
@@ -55,13 +63,22 @@ impl Router {
 
     /// Answers a gRPC request.
     pub async fn call(&self, request: Request<RequestBody>) -> Response<AppBody> {
+        let request = if request.uri().path() == KEEP_ALIVE { request.map(RequestBody::uncounted) } else { request };
+        let hold = Hold::of(request.extensions());
         let upstream = match self.node.answered_by(request.uri().path()) {
             Ok(upstream) => upstream,
             Err(error) => return grpc::error(&error),
         };
         if let Some(upstream) = upstream {
             return match upstream.pass(request.map(tonic::body::Body::new)).await {
-                Ok(response) => response.map(|body| AppBody::Other(axum::body::Body::new(body))),
+                Ok(response) => {
+                    let length = response.body().size_hint().lower();
+                    if let Some(Err(error)) = hold.map(|hold| hold.grow(usize::try_from(length).unwrap_or(usize::MAX)))
+                    {
+                        return grpc::error(&error);
+                    }
+                    response.map(|body| AppBody::Other(axum::body::Body::new(body)))
+                }
                 Err(status) => grpc::error(&status.into()),
             };
         }
@@ -86,13 +103,14 @@ impl Router {
     async fn range(&self, request: Request<RequestBody>) -> Result<Response<AppBody>, EtcdError> {
         let caller = self.node.auth.caller(&credentials(request.headers(), request.extensions()));
         let of_mirror = request.headers().contains_key(MIRROR);
+        let hold = Hold::of(request.extensions());
         let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
         let refused = |error: BodyError| {
             let is_long = error.is::<LengthLimitError>();
             if is_long {
                 EtcdError::message_too_large(MAX_MESSAGE + 1, MAX_MESSAGE)
             } else {
-                EtcdError::malformed(error)
+                EtcdError::of_body(&*error)
             }
         };
         let body = body.collect().await.map_err(refused)?.to_bytes();
@@ -102,7 +120,7 @@ impl Router {
         let request = RangeRequest::decode(message)
             .map_err(|error| EtcdError::new(tonic::Code::Internal, format!("grpc: {error}")))?;
         self.node.catch_up(&request, of_mirror).await?;
-        Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto)?))
+        Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto, hold.as_ref())?))
     }
 }
 

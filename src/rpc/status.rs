@@ -6,6 +6,9 @@ use tonic::Code;
 use crate::auth::{AuthError, ChangeError};
 use crate::store::{JournalError, OpError, ReadError, SubmitError};
 
+/// Seconds after which a client may try again when there was too much of what others wanted.
+const OVERLOADED: u64 = 5;
+
 /// An error of the API.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -14,12 +17,14 @@ pub struct EtcdError {
     text: String,
     /// After how many seconds another try may do better, where that is known.
     retry_after: Option<u64>,
+    /// Whether it is the server that has too much, and not the client.
+    overloaded: bool,
 }
 
 impl EtcdError {
     /// An error with a code and a text of its own.
     pub fn new(code: Code, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), retry_after: None }
+        Self { code, text: text.into(), retry_after: None, overloaded: false }
     }
 
     /// A request that the server cannot read.
@@ -55,6 +60,18 @@ impl EtcdError {
         Self::new(Code::ResourceExhausted, format!("confcast: too many {what}"))
     }
 
+    /// The server has no memory for another request of this size now. Without the word that APISIX takes for an idle
+    /// connection; over HTTP it is 503, on which APISIX pauses.
+    pub fn overloaded() -> Self {
+        let text = "confcast: requests hold too much memory, try again later";
+        Self { retry_after: Some(OVERLOADED), overloaded: true, ..Self::new(Code::ResourceExhausted, text) }
+    }
+
+    /// What is wrong with the body of a request: what was said of it, or something about the connection.
+    pub fn of_body(error: &(dyn std::error::Error + 'static)) -> Self {
+        error.downcast_ref::<Refused>().map_or_else(|| Self::malformed(error), |refused| refused.error.clone())
+    }
+
     /// The server is on its way out.
     pub fn stopping() -> Self {
         Self::new(Code::Unavailable, "etcdserver: server stopped")
@@ -87,6 +104,9 @@ impl EtcdError {
 
     /// The HTTP status that the gateway gives, as etcd 3.5's.
     pub fn http_status(&self) -> StatusCode {
+        if self.overloaded {
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
         match self.code {
             Code::Ok => StatusCode::OK,
             Code::Cancelled => StatusCode::REQUEST_TIMEOUT,
@@ -101,6 +121,21 @@ impl EtcdError {
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+/// The end of the body of a request that is refused while it is read. Has the error in the form that tonic looks for.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    error: EtcdError,
+    #[source]
+    status: tonic::Status,
+}
+
+impl From<EtcdError> for Refused {
+    fn from(error: EtcdError) -> Self {
+        Self { status: error.clone().into(), error }
     }
 }
 

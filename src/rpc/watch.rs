@@ -48,9 +48,9 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
         watching.session.be_exact();
     }
     grpc::answer(AppBody::stream(WatchBody {
-        messages: Messages::new(MAX_MESSAGE),
+        messages: Messages::new(MAX_MESSAGE).counted(&node.memory),
         watching,
-        requests: Some(request.into_body()),
+        requests: Some(request.into_body().uncounted()),
         identity: node.identity(),
         ending: node.stopping.ending(),
         head: Vec::new(),

@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Code;
 
 use super::grpc;
+use super::memory::Hold;
 use super::rope::Rope;
 use crate::telemetry::calls::Call;
 
@@ -35,6 +36,8 @@ pub enum AppBody {
     Other(axum::body::Body),
     /// A body of a call that ends with it.
     Counted(Box<(AppBody, Call)>),
+    /// A body of an answer whose request holds memory.
+    Held(Box<(AppBody, Hold)>),
 }
 
 impl std::fmt::Debug for AppBody {
@@ -45,6 +48,7 @@ impl std::fmt::Debug for AppBody {
             Self::Stream(_) => "Stream",
             Self::Other(_) => "Other",
             Self::Counted(_) => "Counted",
+            Self::Held(_) => "Held",
         })
     }
 }
@@ -70,7 +74,7 @@ impl AppBody {
 pub fn count(mut response: Response<AppBody>, call: Call) -> Response<AppBody> {
     let at_once = grpc::code(response.headers()).or_else(|| match response.body() {
         AppBody::Whole(_, trailers) => trailers.as_ref().and_then(grpc::code),
-        AppBody::Empty | AppBody::Stream(_) | AppBody::Other(_) | AppBody::Counted(_) => None,
+        AppBody::Empty | AppBody::Stream(_) | AppBody::Other(_) | AppBody::Counted(_) | AppBody::Held(_) => None,
     });
     if let Some(code) = at_once.or(call.is_unary().then_some(Code::Ok)) {
         call.end(code);
@@ -79,6 +83,11 @@ pub fn count(mut response: Response<AppBody>, call: Call) -> Response<AppBody> {
         *response.body_mut() = AppBody::Counted(Box::new((body, call)));
     }
     response
+}
+
+/// Has a response give back what its request holds when it has been sent.
+pub fn hold(response: Response<AppBody>, hold: Hold) -> Response<AppBody> {
+    response.map(|body| AppBody::Held(Box::new((body, hold))))
 }
 
 impl Body for AppBody {
@@ -110,6 +119,15 @@ impl Body for AppBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::Held(held) => {
+                let (body, hold) = &mut **held;
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                let kept = |mut rope: Rope| {
+                    rope.keep(hold.clone());
+                    rope
+                };
+                Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(kept))))
+            }
         }
     }
 
@@ -119,6 +137,7 @@ impl Body for AppBody {
             Self::Whole(..) | Self::Stream(_) => false,
             Self::Other(body) => body.is_end_stream(),
             Self::Counted(counted) => counted.0.is_end_stream(),
+            Self::Held(held) => held.0.is_end_stream(),
         }
     }
 
@@ -129,6 +148,7 @@ impl Body for AppBody {
             Self::Stream(_) => SizeHint::default(),
             Self::Other(body) => body.size_hint(),
             Self::Counted(counted) => counted.0.size_hint(),
+            Self::Held(held) => held.0.size_hint(),
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::{self, AppBody};
+use super::memory::Ledger;
 use super::request::RequestBody;
 use super::sniff::{Protocol, is_tls, sniff};
 use super::socket::Socket;
@@ -34,6 +35,7 @@ use crate::telemetry::calls::Call;
 pub struct Service {
     router: Router,
     gateway: Gateway,
+    memory: Ledger,
 }
 
 /// How long things may take.
@@ -71,10 +73,19 @@ impl Service {
     /// Everything that `node` serves.
     /// `metrics` gives what `/metrics` shows.
     pub fn new(node: Node, metrics: Option<Metrics>) -> Self {
-        Self { router: Router::new(node.clone()), gateway: Gateway::new(node, metrics) }
+        let memory = node.memory.clone();
+        Self { router: Router::new(node.clone()), gateway: Gateway::new(node, metrics), memory }
     }
 
-    async fn call(self, request: Request<RequestBody>) -> Response<AppBody> {
+    async fn call(self, mut request: Request<RequestBody>) -> Response<AppBody> {
+        let Some(hold) = self.memory.open() else { return self.answer(request).await };
+        request.extensions_mut().insert(hold.clone());
+        request.body_mut().count(hold.clone());
+        let response = self.answer(request).await;
+        if hold.counts() { body::hold(response, hold) } else { response }
+    }
+
+    async fn answer(self, request: Request<RequestBody>) -> Response<AppBody> {
         // gRPC needs HTTP/2; over HTTP/1.1 the gateway does not look at the type of what it gets.
         if !is_grpc(&request) {
             return self.gateway.call(request).await;

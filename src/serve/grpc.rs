@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use tonic::Code;
 
 use super::body::AppBody;
+use super::memory::{Hold, Ledger};
 use super::rope::Rope;
 use crate::rpc::status::EtcdError;
 
@@ -16,12 +17,21 @@ pub const PREFIX: usize = 5;
 pub struct Messages {
     buffer: BytesMut,
     limit: usize,
+    /// Where what is kept is counted, and how much it is.
+    ledger: Ledger,
+    hold: Option<Hold>,
 }
 
 impl Messages {
     /// For messages of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit }
+        Self { buffer: BytesMut::new(), limit, ledger: Ledger::default(), hold: None }
+    }
+
+    /// Counts what is kept until it is a whole message.
+    #[must_use]
+    pub fn counted(self, ledger: &Ledger) -> Self {
+        Self { ledger: ledger.clone(), ..self }
     }
 
     /// Adds bytes as they came.
@@ -31,6 +41,7 @@ impl Messages {
 
     /// The next whole message, if there is one.
     pub fn take(&mut self) -> Result<Option<Bytes>, EtcdError> {
+        self.ledger.bound(&mut self.hold, self.buffer.len())?;
         let Some((prefix, _)) = self.buffer.split_first_chunk::<PREFIX>() else { return Ok(None) };
         let [compressed, length @ ..] = *prefix;
         if compressed != 0 {

@@ -27,7 +27,7 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
         if request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(offered.clone());
         }
-        client.clone().call(request.map(RequestBody::Http1))
+        client.clone().call(request.map(RequestBody::http1))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);

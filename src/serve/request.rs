@@ -10,15 +10,22 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::body::BodyError;
+use super::memory::Hold;
+use crate::rpc::status::Refused;
 
 /// A request body, of either protocol.
 #[derive(Debug)]
-pub enum RequestBody {
-    /// Of HTTP/1.1.
+pub struct RequestBody {
+    source: Source,
+    /// Where what is read is counted.
+    hold: Option<Hold>,
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+enum Source {
     Http1(Incoming),
-    /// Of HTTP/2.
     Http2 {
-        /// Where it comes from.
         stream: RecvStream,
         /// How much is still to come, if the client has told.
         length: Option<u64>,
@@ -28,20 +35,68 @@ pub enum RequestBody {
 }
 
 impl RequestBody {
+    /// The body of a request of HTTP/1.1.
+    pub(super) fn http1(body: Incoming) -> Self {
+        Self { source: Source::Http1(body), hold: None }
+    }
+
     /// The body of a request of HTTP/2 with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap) -> Self {
         let length = headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self::Http2 { stream, length, ended: false }
+        Self { source: Source::Http2 { stream, length, ended: false }, hold: None }
+    }
+
+    /// Counts what is read.
+    pub(super) fn count(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    /// Leaves it to whoever reads to count what is kept: the body of a call that goes on.
+    #[must_use]
+    pub fn uncounted(self) -> Self {
+        Self { hold: None, ..self }
     }
 }
+
+/// What is read is there once more when it has been decoded.
+const COPIES: usize = 2;
 
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (stream, length, ended) = match &mut *self {
+        let frame = std::task::ready!(self.source.poll_frame(cx));
+        if let Some(hold) = &self.hold
+            && let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Err(refused) = hold.grow(data.len() * COPIES)
+        {
+            return Poll::Ready(Some(Err(Refused::from(refused).into())));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Http1(body) => body.is_end_stream(),
+            Source::Http2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Http1(body) => body.size_hint(),
+            Source::Http2 { length: Some(length), .. } => SizeHint::with_exact(*length),
+            Source::Http2 { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (stream, length, ended) = match self {
             Self::Http1(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Http2 { stream, length, ended } => (stream, length, ended),
         };
@@ -63,20 +118,5 @@ impl Body for RequestBody {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => Some(Err(error.into())),
         })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(body) => body.is_end_stream(),
-            Self::Http2 { stream, .. } => stream.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(body) => body.size_hint(),
-            Self::Http2 { length: Some(length), .. } => SizeHint::with_exact(*length),
-            Self::Http2 { .. } => SizeHint::default(),
-        }
     }
 }

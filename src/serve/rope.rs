@@ -5,6 +5,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes};
 
+use super::memory::Hold;
+
 /// Most bytes that a part holds itself. Enough for the head of any event response.
 const INLINE: usize = 62;
 
@@ -17,6 +19,8 @@ pub struct Rope {
     front: Option<Part>,
     rest: VecDeque<Part>,
     remaining: usize,
+    /// What is given back when the last byte has gone.
+    hold: Option<Hold>,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,11 @@ impl Rope {
         if !bytes.is_empty() {
             self.push(Part::Shared(bytes));
         }
+    }
+
+    /// Gives back what a request holds only when these bytes have gone.
+    pub fn keep(&mut self, hold: Hold) {
+        self.hold = Some(hold);
     }
 
     /// Number of bytes left.

@@ -30,6 +30,15 @@ impl Event {
     }
 }
 
+/// Bytes that a commit takes apart from its records and the index's leaves, as measured.
+const COMMIT: usize = 1536;
+
+/// Bytes of a leaf of the index, of which a change of a key makes a new one.
+const LEAF: usize = 2560;
+
+/// Keys in a leaf, at least and on average.
+const KEYS: usize = 32;
+
 /// All events of one revision, in the order in which they happened, and the state after them.
 #[derive(Debug)]
 pub struct Commit {
@@ -39,13 +48,16 @@ pub struct Commit {
     events: Box<[Event]>,
     index: Index,
     size: usize,
+    memory: usize,
     at: Instant,
 }
 
 impl Commit {
     pub(super) fn new((after, revision): (Revision, Revision), events: Vec<Event>, index: Index, at: Instant) -> Self {
         let size = events.iter().map(|event| event.record.size()).sum();
-        Self { after, revision, events: events.into(), index, size, at }
+        let records: usize = events.iter().map(|event| event.record.memory()).sum();
+        let memory = COMMIT + records + LEAF * events.len().min(index.len() / KEYS + 1);
+        Self { after, revision, events: events.into(), index, size, memory, at }
     }
 
     /// The revision.
@@ -72,6 +84,12 @@ impl Commit {
     /// Bytes of keys and values in the events.
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// Bytes of memory that it takes, by estimate: the records that it made, and the parts of the index that it does not
+    /// share with the commits before.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// When the commit was made.

@@ -112,6 +112,12 @@ impl Record {
         self.key.len() + self.value.len()
     }
 
+    /// Bytes of memory that it takes, once both encoded forms are there: the value is a third longer in JSON. The rest
+    /// is this struct, the forms' fields and the place in the index.
+    pub fn memory(&self) -> usize {
+        512 + self.size() * 10 / 3
+    }
+
     fn pair_with(&self, value: bool) -> wire::KeyValue<'_> {
         let pair = self.pair();
         if value { pair } else { wire::KeyValue { value: b"", ..pair } }

@@ -14,10 +14,12 @@ pub struct Retention {
     pub bytes: usize,
     /// Greatest age. Default one hour.
     pub age: Duration,
+    /// Most bytes of memory for keys and history together, by an estimate. Default [`usize::MAX`], which is for none.
+    pub memory: usize,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { commits: 100_000, bytes: 256 << 20, age: Duration::from_hours(1) }
+        Self { commits: 100_000, bytes: 256 << 20, age: Duration::from_hours(1), memory: usize::MAX }
     }
 }

@@ -23,6 +23,8 @@ pub struct Snapshot {
     index: Index,
     log: Vector<Arc<Commit>>,
     log_bytes: usize,
+    /// Bytes of memory of the log.
+    log_memory: usize,
     base: Base,
     /// How often another history has taken the place of this one.
     history: u64,
@@ -35,7 +37,25 @@ pub struct Snapshot {
 struct Base {
     revision: Revision,
     index: Index,
+    /// Bytes of memory of the records in it.
+    memory: usize,
     tombstones: Tombstones,
+}
+
+impl Base {
+    /// Bytes of memory of the records that are there after its first commit.
+    fn memory_after(&self, commit: &Commit) -> usize {
+        let of = |record: Option<&Arc<Record>>| record.map_or(0, |record| record.memory());
+        let mut memory = self.memory;
+        for event in commit.events() {
+            let now = commit.index().get(event.key());
+            // A key that has changed twice counts as it has become.
+            if now.map_or(event.is_delete(), |now| Arc::ptr_eq(now, &event.record)) {
+                memory = (memory + of(now)).saturating_sub(of(self.index.get(event.key())));
+            }
+        }
+        memory
+    }
 }
 
 /// Why a revision cannot be read.
@@ -74,9 +94,20 @@ impl<'a> View<'a> {
 impl Snapshot {
     /// The state of a store whose history begins after `revision` with these keys.
     pub(super) fn starting_at(revision: Revision, index: Index, tombstones: Tombstones) -> Self {
-        let base = Base { revision, index: index.clone(), tombstones };
+        let memory = index.range(&KeyRange::all()).map(|record| record.memory()).sum();
+        let base = Base { revision, index: index.clone(), memory, tombstones };
         let (log, forgotten) = (Vector::new(), Revision::ZERO);
-        Self { revision, compacted: Revision::NEVER, index, log, log_bytes: 0, base, history: 0, forgotten }
+        Self {
+            revision,
+            compacted: Revision::NEVER,
+            index,
+            log,
+            log_bytes: 0,
+            log_memory: 0,
+            base,
+            history: 0,
+            forgotten,
+        }
     }
 
     /// The state of another history, after this one.
@@ -125,6 +156,12 @@ impl Snapshot {
     /// Number of commits in the log, and of the bytes of their events.
     pub fn log_size(&self) -> (usize, usize) {
         (self.log.len(), self.log_bytes)
+    }
+
+    /// Bytes of memory that keys and history take, by an estimate that is rather too high. Each record counts once: those
+    /// that the log begins with, and those that its commits have made.
+    pub fn memory(&self) -> usize {
+        self.base.memory + self.log_memory
     }
 
     /// Number of keys.
@@ -212,6 +249,7 @@ impl Snapshot {
         self.revision = commit.revision();
         self.index = commit.index().clone();
         self.log_bytes += commit.size();
+        self.log_memory += commit.memory();
         let now = commit.at();
         self.log.push_back(commit);
         self.trim(retention, now);
@@ -236,6 +274,7 @@ impl Snapshot {
         while self.log.len() > 1
             && (self.log.len() > retention.commits
                 || self.log_bytes > retention.bytes
+                || self.memory() > retention.memory
                 || self.log.front().is_some_and(|commit| now.duration_since(commit.at()) > retention.age))
         {
             self.drop_oldest();
@@ -245,6 +284,7 @@ impl Snapshot {
     fn drop_oldest(&mut self) {
         let Some(commit) = self.log.pop_front() else { return };
         self.log_bytes -= commit.size();
+        self.log_memory -= commit.memory();
         if commit.is_repair() {
             self.base.tombstones = Tombstones::unknown_through(commit.revision());
         }
@@ -256,6 +296,7 @@ impl Snapshot {
             }
         }
         self.base.revision = commit.revision();
+        self.base.memory = self.base.memory_after(&commit);
         self.base.index = commit.index().clone();
     }
 }
@@ -308,3 +349,6 @@ impl Restored {
         snapshot
     }
 }
+
+#[cfg(test)]
+mod tests;

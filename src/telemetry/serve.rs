@@ -13,6 +13,8 @@ pub const OF_ADDRESS: &str = "connections_per_address";
 pub const OF_STREAMS: &str = "watch_streams";
 /// The limit on watchers of one stream.
 pub const OF_WATCHERS: &str = "watchers";
+/// The limit on the memory of requests and answers.
+pub const OF_MEMORY: &str = "memory";
 /// The limit on leases.
 pub const OF_LEASES: &str = "leases";
 /// The limit on failed log-ins of one user from one address.
@@ -28,6 +30,7 @@ pub const LIMITS: &[&str] = &[
     OF_STREAMS,
     OF_WATCHERS,
     OF_LEASES,
+    OF_MEMORY,
     OF_LOGINS,
     OF_LOGINS_OF_ADDRESS,
     OF_LOGINS_OF_USER,
@@ -46,6 +49,12 @@ subject! {
     Counter RECEIVED = "confcast_received_bytes_total", "protocol" in &[HTTP1, HTTP2];
     /// What was refused because there is too much of it
     Counter REFUSED = "confcast_refused_total", "limit" in LIMITS;
+    /// Memory of requests that are being read and answers that are being sent, in bytes, as far as it is counted
+    Gauge MEMORY = "confcast_requests_memory_bytes";
+    /// Memory of ranges that are kept as they are written, in bytes
+    Gauge RANGES = "confcast_ranges_memory_bytes";
+    /// The budget of memory, in bytes; 0 for none
+    Gauge BUDGET = "confcast_memory_budget_bytes";
     /// Times that the file of users was looked at and could not be used, while the users from before are kept
     Counter USERS_FAILED = "confcast_users_file_failed_total";
     /// Handshakes of TLS that failed

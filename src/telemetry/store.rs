@@ -11,6 +11,8 @@ subject! {
     Gauge LOG_COMMITS = "confcast_store_log_commits";
     /// Bytes of keys and values in the retained log
     Gauge LOG_BYTES = "confcast_store_log_bytes";
+    /// Memory that keys and history take, in bytes, by an estimate that is rather too high
+    Gauge MEMORY = "confcast_store_memory_bytes";
     /// First revision from which on a watch can start whatever its range
     Gauge LOG_START = "confcast_store_log_start_revision";
     /// Commits since the start

@@ -58,6 +58,7 @@ fn server() -> Server {
         stopping: Stopping::default(),
         tasks: TaskTracker::new(),
         live: crate::config::live::Live::default(),
+        memory: crate::serve::memory::Ledger::default(),
         ranges: std::sync::Arc::default(),
         client_url: "http://127.0.0.1:2379".into(),
     };

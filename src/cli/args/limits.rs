@@ -21,6 +21,10 @@ pub(in crate::cli) struct LimitArgs {
     /// Leases [default: 100000]
     #[arg(long, env = "CONFCAST_MAX_LEASES", value_name = "COUNT")]
     pub(in crate::cli) max_leases: Option<usize>,
+    /// Memory in MiB for keys, history, requests and answers; history is cut, and requests are refused, before there is
+    /// more of them; 64 or more [default: 0]
+    #[arg(long, env = "CONFCAST_MEMORY_BUDGET_MIB", value_name = "MIB")]
+    pub(in crate::cli) memory_budget_mib: Option<usize>,
     /// Failed log-ins of one user from one address, in a minute; five times as many from one address with any names
     /// [default: 10]
     #[arg(long, env = "CONFCAST_MAX_FAILED_LOGINS", value_name = "COUNT")]

@@ -85,6 +85,7 @@ pub(in crate::cli) struct File {
     pub(super) max_watchers_per_stream: Option<usize>,
     pub(super) max_leases: Option<usize>,
     pub(super) max_failed_logins: Option<usize>,
+    pub(super) memory_budget_mib: Option<usize>,
 }
 
 /// Names of the settings that change while the server runs.
