@@ -2,12 +2,13 @@
 
 pub mod access;
 mod debug;
+pub mod listener;
 mod sample;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{self, Next};
@@ -16,10 +17,10 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use access::Access;
+use listener::{Client, Port};
 
 use crate::config::live::Reading;
 use crate::config::memory::Budget;
@@ -65,7 +66,7 @@ pub struct View {
 }
 
 /// Serves the port until `stop` is cancelled.
-pub async fn serve(listener: TcpListener, admin: Admin, access: Access, stop: CancellationToken) {
+pub async fn serve(port: Port, admin: Admin, access: Access, stop: CancellationToken) {
     let guarded = middleware::from_fn_with_state(access.clone(), guard);
     let debug = Router::new()
         .route("/debug", get(debug::index))
@@ -73,19 +74,22 @@ pub async fn serve(listener: TcpListener, admin: Admin, access: Access, stop: Ca
         .route("/debug/interests", get(debug::interests))
         .route("/debug/view", get(debug::view))
         .layer(guarded.clone())
-        .layer(middleware::from_fn_with_state(access, shown));
+        .layer(middleware::from_fn_with_state(access.clone(), shown));
     let router = Router::new()
         .merge(debug)
         .route("/", get(index))
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/report", get(report))
         .route("/metrics", get(metrics))
         .route("/log", put(set_log).layer(guarded).get(log))
+        .layer(middleware::from_fn_with_state(access, known))
+        // Probes have no certificate.
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(admin);
-    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+        .with_state(admin)
+        .into_make_service_with_connect_info::<Client>();
+    if let Err(error) = axum::serve(port, router).with_graceful_shutdown(stop.cancelled_owned()).await {
         tracing::error!(%error, "the admin port has stopped");
     }
 }
@@ -160,14 +164,32 @@ async fn report(State(admin): State<Admin>) -> Response {
     Json(report.as_ref()).into_response()
 }
 
+/// Lets pass whom the port knows.
+async fn known(
+    State(access): State<Access>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match access.must_know(client) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => *refusal,
+    }
+}
+
 /// Hides what is not to be shown at all.
 async fn shown(State(access): State<Access>, request: Request, next: Next) -> Response {
     if access.shows_debug() { next.run(request).await } else { StatusCode::NOT_FOUND.into_response() }
 }
 
 /// Lets pass who may do more than look.
-async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    match access.check(request.headers()) {
+async fn guard(
+    State(access): State<Access>,
+    ConnectInfo(client): ConnectInfo<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match access.check(request.headers(), client) {
         Ok(()) => next.run(request).await,
         Err(refusal) => *refusal,
     }

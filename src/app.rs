@@ -21,6 +21,7 @@ use crate::admin::{self, Admin};
 use crate::auth::{self, Auth, SigningKey, UsersFileError};
 use crate::config::live::{Live, LiveSettings};
 use crate::config::memory::Budget;
+use crate::config::tls::Tls;
 use crate::config::{Config, Source};
 use crate::gateway::Metrics;
 use crate::persist::{DataDir, OpenError};
@@ -29,7 +30,7 @@ use crate::rpc::Node;
 use crate::rpc::ending::Stopping;
 use crate::rpc::range_cache::RangeCache;
 use crate::serve::memory::Ledger;
-use crate::serve::tls::{Acceptor, TlsError};
+use crate::serve::tls::{Acceptor, TlsError, Use};
 use crate::serve::{self, Port, Service, Stop};
 use crate::store::snapshot::Restored;
 use crate::store::{Journal, MemoryOnly, Retention, Revision, Store};
@@ -110,7 +111,9 @@ impl Server {
         let (listener, address) = bind(config.listen, "--listen")?;
         let admin = config.admin_listen.map(|address| bind(address, "--admin-listen")).transpose()?;
         let readiness = readiness(&config, restored);
-        let tls = config.tls.clone().map(Acceptor::open).transpose()?.map(Arc::new);
+        let acceptor = |tls: Option<Tls>, port| tls.map(|tls| Acceptor::open(tls, port)).transpose();
+        let tls = acceptor(config.tls.clone(), Use::Clients)?.map(Arc::new);
+        let admin_tls = acceptor(config.admin_tls.clone(), Use::Admin)?.map(Arc::new);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let upstream = mirrored(&config, &store)?;
         let client_url = config.client_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
@@ -170,15 +173,17 @@ impl Server {
         let exposition = shown.clone();
         let metrics: Metrics = Arc::new(move || exposition.render());
         if let Some((listener, address)) = admin {
-            let (admin, access) = (shown, Access::new(live.clone(), address));
+            let certificates = config.admin_tls.is_some_and(|tls| tls.client_ca.is_some());
+            let (admin, access) = (shown, Access::new(live.clone(), address, certificates));
+            let port = admin::listener::Port::new(listener, admin_tls.clone());
             let token = background.clone();
             core.spawn(async move {
-                admin::serve(listener, admin, access, token).await;
+                admin::serve(port, admin, access, token).await;
                 "admin port"
             });
         }
-        if let Some(tls) = tls.clone() {
-            let token = background.clone();
+        for tls in tls.iter().chain(&admin_tls) {
+            let (tls, token) = (tls.clone(), background.clone());
             core.spawn(async move {
                 tls.follow(token).await;
                 "follower of certificates"

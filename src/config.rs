@@ -34,6 +34,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// Who may do more there than look. Default those on the same machine.
     pub admin: admin::AdminAccess,
+    /// TLS there. Default none.
+    pub admin_tls: Option<tls::Tls>,
     /// URL under which clients reach the server, for the member list. Default `http://` and the address of `listen`.
     pub client_url: Option<String>,
     /// Where the configuration comes from. Default nowhere.
@@ -124,6 +126,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 2379)),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 9379))),
             admin: admin::AdminAccess::default(),
+            admin_tls: None,
             client_url: None,
             source: Source::None,
             publish: None,

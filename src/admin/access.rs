@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use ring::hmac;
 
+use super::listener::Client;
 use crate::config::admin::{MIN_TOKEN, token};
 use crate::config::live::Live;
 
@@ -18,12 +19,23 @@ pub struct Access {
     live: Live,
     /// Whether the port is reached from this machine alone.
     loopback: bool,
+    /// Whether clients are asked for certificates.
+    certificates: bool,
 }
 
 impl Access {
-    /// For a port at `address`.
-    pub fn new(live: Live, address: SocketAddr) -> Self {
-        Self { live, loopback: address.ip().is_loopback() }
+    /// For a port at `address`, on which clients may have been asked for certificates.
+    pub fn new(live: Live, address: SocketAddr, certificates: bool) -> Self {
+        Self { live, loopback: address.ip().is_loopback(), certificates }
+    }
+
+    /// Lets a client pass that has shown a certificate, where clients are asked for one.
+    pub(super) fn must_know(&self, client: Client) -> Result<(), Box<Response>> {
+        if client.certified || !self.certificates {
+            return Ok(());
+        }
+        let why = "show a client certificate; without one there are only /livez and /readyz\n";
+        Err(Box::new((StatusCode::FORBIDDEN, why).into_response()))
     }
 
     /// Whether it is shown what the server holds.
@@ -31,11 +43,14 @@ impl Access {
         self.live.get().admin.debug
     }
 
-    /// Lets a request with these headers pass, or says why not.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Box<Response>> {
+    /// Lets a request with these headers pass, or says why not. Without a token a certificate is one.
+    pub(super) fn check(&self, headers: &HeaderMap, client: Client) -> Result<(), Box<Response>> {
         let refuse = |status: StatusCode, why: &str| Err(Box::new((status, format!("{why}\n")).into_response()));
         let settings = self.live.get();
         let Some(path) = &settings.admin.token_file else {
+            if client.certified {
+                return Ok(());
+            }
             if !self.loopback {
                 return refuse(
                     StatusCode::FORBIDDEN,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use super::args::admin::LogLevelArgs;
-use super::client::{Answer, Request};
+use super::client::{Answer, ClientTls, Request};
 
 /// Prints what a server logs, or changes it.
 pub(super) fn log_level(args: &LogLevelArgs) -> anyhow::Result<ExitCode> {
@@ -14,7 +14,8 @@ pub(super) fn log_level(args: &LogLevelArgs) -> anyhow::Result<ExitCode> {
         Some(levels) => ("PUT", levels.as_str()),
     };
     let token_file = args.token_file.as_deref();
-    let request = Request { endpoint: &args.endpoint, method, path: "/log", body, token_file };
+    let tls = ClientTls::new(&args.tls)?;
+    let request = Request { endpoint: &args.endpoint, method, path: "/log", body, token_file, tls: &tls };
     let Answer { status, body } = super::runtime()?.block_on(request.send())?;
     if status != 200 {
         bail!("{}: {}", args.endpoint, body.trim_end());

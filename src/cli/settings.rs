@@ -106,6 +106,11 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
             args.admin.admin_token_file.or(file.admin_token_file),
             args.admin.admin_debug || file.admin_debug,
         )?,
+        admin_tls: admin::tls(
+            args.admin.admin_tls_cert.or(file.admin_tls_cert),
+            args.admin.admin_tls_key.or(file.admin_tls_key),
+            args.admin.admin_client_ca.or(file.admin_client_ca),
+        )?,
         client_url: args.client_url.or(file.client_url),
         source: source::resolve(
             args.source.or(file.source).as_deref(),

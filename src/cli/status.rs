@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::args::status::{Form, StatusArgs};
-use super::client::Request;
+use super::client::{ClientTls, Request};
 use crate::telemetry::{now, upstream, xds};
 
 /// What one server says of itself.
@@ -31,7 +31,8 @@ struct Source {
 
 /// Asks servers' admin ports and prints what they say. Exits with 1 if any of them is not ready.
 pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let servers = super::runtime()?.block_on(join_all(args.endpoint.iter().map(|endpoint| ask(endpoint))));
+    let tls = ClientTls::new(&args.tls)?;
+    let servers = super::runtime()?.block_on(join_all(args.endpoint.iter().map(|endpoint| ask(endpoint, &tls))));
     let ready = servers.iter().all(|server| server.status.as_ref().is_ok_and(|status| status["ready"] == true));
     match (args.output, servers.as_slice()) {
         (Some(Form::Json), _) => println!("{:#}", as_json(&servers)),
@@ -48,9 +49,9 @@ pub(super) fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn ask(endpoint: &str) -> Server {
+async fn ask(endpoint: &str, tls: &ClientTls) -> Server {
     let get = async |path| {
-        let request = Request { endpoint, method: "GET", path, body: "", token_file: None };
+        let request = Request { endpoint, method: "GET", path, body: "", token_file: None, tls };
         request.send().await.map(|answer| answer.body)
     };
     let status = async {

@@ -21,7 +21,7 @@ use super::sniff::{Protocol, is_tls, sniff};
 use super::socket::Socket;
 use super::streams::Streams;
 use super::takeover::Task;
-use super::tls::Acceptor;
+use super::tls::{Acceptor, refuse_clear_text};
 use super::{http1, http2};
 use crate::auth::Peer;
 use crate::config::live::Live;
@@ -140,10 +140,6 @@ pub struct Port {
     pub live: Live,
 }
 
-/// What a client in clear text reads on a port of TLS, instead of a connection that breaks.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
-    connection: close\r\n\r\nthis port speaks TLS: use https instead of http\n";
-
 /// Serves a connection until the client leaves, or, once `stop` is cancelled, until its requests are answered. Returns
 /// what goes on with a connection that is no longer one of HTTP requests.
 pub(super) async fn run(
@@ -195,12 +191,12 @@ async fn open(
             None => return Ok(None),
             Some(true) => {
                 let (socket, names) = tls.accept(stream, deadline).await?;
-                peer.names = names;
+                peer.names = names.unwrap_or_default();
                 socket
             }
             Some(false) if tls.allows_clear_text() => Socket::Plain(stream),
             Some(false) => {
-                stream.try_write(NOT_TLS)?;
+                refuse_clear_text(&stream)?;
                 return Ok(None);
             }
         },

@@ -36,6 +36,13 @@ pub const LIMITS: &[&str] = &[
     OF_LOGINS_OF_USER,
 ];
 
+/// The port for clients.
+pub const CLIENTS: &str = "clients";
+/// The port for operators.
+pub const ADMIN: &str = "admin";
+/// Both ports.
+pub const PORTS: &[&str] = &[CLIENTS, ADMIN];
+
 subject! {
     /// 1 when a complete configuration is served and the server is not stopping
     Gauge READY = "confcast_ready";
@@ -59,6 +66,6 @@ subject! {
     Counter USERS_FAILED = "confcast_users_file_failed_total";
     /// Handshakes of TLS that failed
     Counter TLS_FAILED = "confcast_tls_handshakes_failed_total";
-    /// When the certificate that clients are shown ends, in seconds since the epoch; 0 without TLS
-    Gauge TLS_EXPIRY = "confcast_tls_certificate_expiry_seconds";
+    /// When the certificate that is shown ends, in seconds since the epoch; 0 without TLS
+    Gauge TLS_EXPIRY = "confcast_tls_certificate_expiry_seconds", "port" in PORTS;
 }

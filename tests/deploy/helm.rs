@@ -64,6 +64,29 @@ fn istio_gets_its_token_ca_and_node_identity() {
 }
 
 #[test]
+fn the_admin_port_has_the_secrets_that_are_named() {
+    let Some(helm) = program("CONFCAST_HELM", "helm") else { return };
+    let settings = |manifests: &Manifests| toml::from_str::<toml::Table>(&manifests.settings()).expect("TOML");
+    let named = ["admin_tls_cert", "admin_tls_key", "admin_client_ca", "admin_token_file"];
+    let plain = Manifests::new("defaults", &template(&helm, &[]).expect("rendered"));
+    assert!(named.iter().all(|name| !settings(&plain).contains_key(*name)));
+    assert!(container(plain.workload())["readinessProbe"]["httpGet"]["scheme"].is_null());
+    let manifests = example(&helm, "mirror.yaml");
+    let settings = settings(&manifests);
+    let path = |name: &str| settings[name].as_str().expect("a path").to_owned();
+    assert_eq!(path("admin_token_file"), "/etc/confcast/admin-token/token");
+    assert!(named.iter().all(|name| path(name).starts_with("/etc/confcast/admin-")));
+    for probe in ["readinessProbe", "livenessProbe", "startupProbe"] {
+        assert_eq!(container(manifests.workload())[probe]["httpGet"]["scheme"], "HTTPS");
+    }
+    let endpoint = &manifests.kind("ServiceMonitor")[0]["spec"]["endpoints"][0];
+    assert_eq!(
+        (&endpoint["scheme"], &endpoint["tlsConfig"]["serverName"]),
+        (&"https".into(), &"confcast-admin".into())
+    );
+}
+
+#[test]
 fn values_of_every_type_become_settings_of_that_type() {
     let Some(helm) = program("CONFCAST_HELM", "helm") else { return };
     let manifests = example(&helm, "control-plane.yaml");
@@ -78,12 +101,14 @@ fn values_of_every_type_become_settings_of_that_type() {
 #[test]
 fn values_that_cannot_go_together_are_refused_with_the_reason() {
     let Some(helm) = program("CONFCAST_HELM", "helm") else { return };
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["mode=direct"], "mode direct needs istio.enabled, xds.servers or files.configMap"),
         (&["mode=publisher", "istio.enabled=true", "etcd.endpoints=null"], "mode publisher needs etcd.endpoints"),
         (&["mode=direct", "istio.enabled=true", "files.configMap=a"], "files.configMap is instead of"),
         (&["etcd.auth.user=a"], "etcd.auth.user needs etcd.auth.secret"),
         (&["tls.clientCaSecret=a"], "tls.clientCaSecret needs tls.secret"),
+        (&["admin.clientCaSecret=a"], "admin.clientCaSecret needs admin.tlsSecret"),
+        (&["admin.tlsSecret=a", "serviceMonitor.enabled=true"], "serviceMonitor.tlsConfig is needed"),
         (&["settings.drain_seconds=60"], "terminationGracePeriodSeconds must be more"),
         (&["podDisruptionBudget.minAvailable=3"], "no node could be drained"),
         (&["replica=3"], "replica"),

@@ -15,6 +15,9 @@ pub(in crate::cli) struct File {
     pub(super) listen: Option<String>,
     pub(super) admin_listen: Option<String>,
     pub(super) admin_token_file: Option<PathBuf>,
+    pub(super) admin_tls_cert: Option<PathBuf>,
+    pub(super) admin_tls_key: Option<PathBuf>,
+    pub(super) admin_client_ca: Option<PathBuf>,
     #[serde(default)]
     pub(super) admin_debug: bool,
     pub(super) client_url: Option<String>,

@@ -35,6 +35,6 @@ pub(super) fn resolve(args: TlsArgs) -> Result<Option<Tls>, SettingsError> {
     }
     let certificates = args.tls_cert.into_iter().zip(args.tls_key).collect();
     let tls = Tls { certificates, client_ca: args.client_ca, client_certificates, name, clear_text: args.tls_optional };
-    Acceptor::open(tls.clone()).map_err(|error| wrong("--tls-cert, --tls-key, --client-ca", error))?;
+    Acceptor::check(&tls).map_err(|error| wrong("--tls-cert, --tls-key, --client-ca", error))?;
     Ok(Some(tls))
 }

@@ -15,11 +15,9 @@ use tokio_rustls::rustls::{Error, RootCertStore, ServerConfig};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::Use;
 use crate::config::tls::{ClientCertificates, Tls};
 use crate::telemetry;
-
-/// What is spoken under TLS, by preference. A client that does not negotiate may speak either.
-const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Seconds before the end of a certificate from which on the log warns.
 const SOON: i64 = 7 * 24 * 3600;
@@ -75,20 +73,20 @@ impl Loaded {
 
     /// Tells log and metrics until when it lasts.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
-    pub(super) fn tell(&self) {
-        metrics::gauge!(telemetry::serve::TLS_EXPIRY).set(self.expires as f64);
+    pub(super) fn tell(&self, port: Use) {
+        metrics::gauge!(telemetry::serve::TLS_EXPIRY, "port" => port.name()).set(self.expires as f64);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let left = self.expires - i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         if left <= 0 {
-            tracing::error!("the certificate that clients are shown has expired");
+            tracing::error!(port = port.name(), "the certificate has expired");
         } else if left < SOON {
-            tracing::warn!(hours = left / 3600, "the certificate that clients are shown expires soon");
+            tracing::warn!(port = port.name(), hours = left / 3600, "the certificate expires soon");
         }
     }
 }
 
 /// Reads all files.
-pub(super) fn load(settings: &Tls) -> Result<Loaded, TlsError> {
+pub(super) fn load(settings: &Tls, port: Use) -> Result<Loaded, TlsError> {
     let provider = Arc::new(default_provider());
     let mut digest = Xxh3::new();
     let mut expires = i64::MAX;
@@ -116,7 +114,7 @@ pub(super) fn load(settings: &Tls) -> Result<Loaded, TlsError> {
         }),
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
-    config.alpn_protocols = ALPN.map(Vec::from).into();
+    config.alpn_protocols = port.alpn().iter().map(|name| name.to_vec()).collect();
     Ok(Loaded { config: Arc::new(config), digest: digest.digest128(), expires })
 }
 

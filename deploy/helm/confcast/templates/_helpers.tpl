@@ -64,6 +64,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and .Values.tls.clientCaSecret (not .Values.tls.secret) -}}
 {{- fail "tls.clientCaSecret needs tls.secret" -}}
 {{- end -}}
+{{- if and .Values.admin.clientCaSecret (not .Values.admin.tlsSecret) -}}
+{{- fail "admin.clientCaSecret needs admin.tlsSecret" -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled .Values.admin.tlsSecret (not .Values.serviceMonitor.tlsConfig) -}}
+{{- fail "serviceMonitor.tlsConfig is needed with admin.tlsSecret, such as { insecureSkipVerify: true }" -}}
+{{- end -}}
 {{- if le (int .Values.terminationGracePeriodSeconds) (add .Values.preStopSeconds .Values.settings.drain_seconds | int) -}}
 {{- fail "terminationGracePeriodSeconds must be more than preStopSeconds and settings.drain_seconds together" -}}
 {{- end -}}

@@ -4,6 +4,7 @@
 {{- $etcd := ne $v.mode "direct" -}}
 {{- $source := ne $v.mode "mirror" -}}
 {{- $xds := and $source (not $v.files.configMap) -}}
+{{- $scheme := ternary ", scheme: HTTPS" "" (not (empty $v.admin.tlsSecret)) -}}
 metadata:
   labels:
     {{- include "confcast.selector" . | nindent 4 }}
@@ -82,15 +83,15 @@ spec:
         - { name: etcd, containerPort: 2379 }
         - { name: admin, containerPort: 9379 }
       startupProbe:
-        httpGet: { path: /livez, port: admin }
+        httpGet: { path: /livez, port: admin{{ $scheme }} }
         periodSeconds: 2
         failureThreshold: 30
       livenessProbe:
-        httpGet: { path: /livez, port: admin }
+        httpGet: { path: /livez, port: admin{{ $scheme }} }
         periodSeconds: 10
         timeoutSeconds: 3
       readinessProbe:
-        httpGet: { path: /readyz, port: admin }
+        httpGet: { path: /readyz, port: admin{{ $scheme }} }
         periodSeconds: 5
         timeoutSeconds: 3
       {{- if $v.preStopSeconds }}
@@ -129,6 +130,15 @@ spec:
         {{- if $v.tls.clientCaSecret }}
         - { name: client-ca, mountPath: /etc/confcast/client-ca, readOnly: true }
         {{- end }}
+        {{- if $v.admin.tlsSecret }}
+        - { name: admin-tls, mountPath: /etc/confcast/admin-tls, readOnly: true }
+        {{- end }}
+        {{- if $v.admin.clientCaSecret }}
+        - { name: admin-client-ca, mountPath: /etc/confcast/admin-client-ca, readOnly: true }
+        {{- end }}
+        {{- if $v.admin.tokenSecret }}
+        - { name: admin-token, mountPath: /etc/confcast/admin-token, readOnly: true }
+        {{- end }}
         {{- with $v.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -166,6 +176,18 @@ spec:
     {{- if $v.tls.clientCaSecret }}
     - name: client-ca
       secret: { secretName: {{ $v.tls.clientCaSecret }} }
+    {{- end }}
+    {{- if $v.admin.tlsSecret }}
+    - name: admin-tls
+      secret: { secretName: {{ $v.admin.tlsSecret }} }
+    {{- end }}
+    {{- if $v.admin.clientCaSecret }}
+    - name: admin-client-ca
+      secret: { secretName: {{ $v.admin.clientCaSecret }} }
+    {{- end }}
+    {{- if $v.admin.tokenSecret }}
+    - name: admin-token
+      secret: { secretName: {{ $v.admin.tokenSecret }} }
     {{- end }}
     {{- with $v.extraVolumes }}
     {{- toYaml . | nindent 4 }}

@@ -60,6 +60,16 @@
 {{- if $v.tls.clientCaSecret -}}
 {{- $_ := set $s "client_ca" "/etc/confcast/client-ca/ca.crt" -}}
 {{- end -}}
+{{- if $v.admin.tlsSecret -}}
+{{- $_ := set $s "admin_tls_cert" "/etc/confcast/admin-tls/tls.crt" -}}
+{{- $_ := set $s "admin_tls_key" "/etc/confcast/admin-tls/tls.key" -}}
+{{- end -}}
+{{- if $v.admin.clientCaSecret -}}
+{{- $_ := set $s "admin_client_ca" "/etc/confcast/admin-client-ca/ca.crt" -}}
+{{- end -}}
+{{- if $v.admin.tokenSecret -}}
+{{- $_ := set $s "admin_token_file" (printf "/etc/confcast/admin-token/%s" $v.admin.tokenKey) -}}
+{{- end -}}
 {{- $s = mergeOverwrite $s $v.settings -}}
 {{- range $key := keys $s | sortAlpha }}
 {{ $key }} = {{ include "confcast.toml" (get $s $key) }}
