@@ -21,7 +21,7 @@ pub struct Event {
 impl Event {
     /// Whether the key was deleted.
     pub fn is_delete(&self) -> bool {
-        self.record.version == 0
+        self.record.is_deletion()
     }
 
     /// The key.
@@ -49,15 +49,22 @@ pub struct Commit {
     index: Index,
     size: usize,
     memory: usize,
+    growth: isize,
     at: Instant,
 }
 
 impl Commit {
-    pub(super) fn new((after, revision): (Revision, Revision), events: Vec<Event>, index: Index, at: Instant) -> Self {
+    /// `index` is the state after it, with by how many bytes its records take more memory than those before.
+    pub(super) fn new(
+        (after, revision): (Revision, Revision),
+        events: Vec<Event>,
+        (index, growth): (Index, isize),
+        at: Instant,
+    ) -> Self {
         let size = events.iter().map(|event| event.record.size()).sum();
         let records: usize = events.iter().map(|event| event.record.memory()).sum();
         let memory = COMMIT + records + LEAF * events.len().min(index.len() / KEYS + 1);
-        Self { after, revision, events: events.into(), index, size, memory, at }
+        Self { after, revision, events: events.into(), index, size, memory, growth, at }
     }
 
     /// The revision.
@@ -90,6 +97,11 @@ impl Commit {
     /// share with the commits before.
     pub(super) fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// By how many bytes the records that are there after it take more memory than those before it.
+    pub(super) fn growth(&self) -> isize {
+        self.growth
     }
 
     /// When the commit was made.

@@ -112,6 +112,11 @@ impl Record {
         self.key.len() + self.value.len()
     }
 
+    /// Whether it is the record of a deletion.
+    pub fn is_deletion(&self) -> bool {
+        self.version == 0
+    }
+
     /// Bytes of memory that it takes, once both encoded forms are there: the value is a third longer in JSON. The rest
     /// is this struct, the forms' fields and the place in the index.
     pub fn memory(&self) -> usize {

@@ -42,22 +42,6 @@ struct Base {
     tombstones: Tombstones,
 }
 
-impl Base {
-    /// Bytes of memory of the records that are there after its first commit.
-    fn memory_after(&self, commit: &Commit) -> usize {
-        let of = |record: Option<&Arc<Record>>| record.map_or(0, |record| record.memory());
-        let mut memory = self.memory;
-        for event in commit.events() {
-            let now = commit.index().get(event.key());
-            // A key that has changed twice counts as it has become.
-            if now.map_or(event.is_delete(), |now| Arc::ptr_eq(now, &event.record)) {
-                memory = (memory + of(now)).saturating_sub(of(self.index.get(event.key())));
-            }
-        }
-        memory
-    }
-}
-
 /// Why a revision cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -296,7 +280,7 @@ impl Snapshot {
             }
         }
         self.base.revision = commit.revision();
-        self.base.memory = self.base.memory_after(&commit);
+        self.base.memory = self.base.memory.saturating_add_signed(commit.growth());
         self.base.index = commit.index().clone();
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::commit::Event;
+use super::commit::{Commit, Event};
 use super::index::Index;
 use super::key_range::KeyRange;
 use super::lease::LeaseId;
@@ -20,11 +21,13 @@ pub struct Transaction {
     revision: Revision,
     index: Index,
     events: Vec<Event>,
+    /// By how many bytes the records in the index take more memory than before.
+    growth: isize,
 }
 
 impl Transaction {
     pub(super) fn new(revision: Revision, index: Index) -> Self {
-        Self { revision, index, events: Vec::new() }
+        Self { revision, index, events: Vec::new(), growth: 0 }
     }
 
     /// The revision that the changes will have.
@@ -61,6 +64,7 @@ impl Transaction {
     }
 
     fn push(&mut self, record: Arc<Record>, replaced: Option<Arc<Record>>) {
+        self.note_growth(&record, replaced.as_deref());
         // A key that is changed twice: watchers are shown what it was before all of it, and a new one is shown as new.
         let previous = match replaced {
             _ if record.create_revision == self.revision => None,
@@ -81,7 +85,14 @@ impl Transaction {
         }
         let record = Arc::new(record);
         let previous = self.index.insert(record.clone());
+        self.note_growth(&record, previous.as_deref());
         self.events.push(Event { record, previous });
+    }
+
+    fn note_growth(&mut self, record: &Record, replaced: Option<&Record>) {
+        let kept = if record.is_deletion() { 0 } else { record.memory() };
+        let gone = replaced.map_or(0, Record::memory);
+        self.growth = self.growth.saturating_add_unsigned(kept).saturating_sub_unsigned(gone);
     }
 
     /// Brings the events into the order of their revisions, which a mirror's may be out of.
@@ -98,7 +109,7 @@ impl Transaction {
         doomed
     }
 
-    pub(super) fn into_parts(self) -> (Revision, Index, Vec<Event>) {
-        (self.revision, self.index, self.events)
+    pub(super) fn into_commit(self, after: Revision, at: Instant) -> Commit {
+        Commit::new((after, self.revision), self.events, (self.index, self.growth), at)
     }
 }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::commit::{Commit, Event};
-use super::index::Index;
 use super::journal::{Entry, Journal, JournalError};
 use super::key_range::KeyRange;
 use super::lease::Leases;
@@ -91,18 +89,16 @@ impl Writer {
 
     /// Commits a transaction. One without events leaves the revision as it is (`INV-4`).
     pub fn commit(&mut self, transaction: Transaction) -> Revision {
-        let (revision, index, events) = transaction.into_parts();
-        if events.is_empty() {
+        if transaction.is_empty() {
             return self.working.revision();
         }
-        self.push(revision, index, events)
+        self.push(transaction)
     }
 
     /// Commits what a mirror has missed as a whole. It has the revision of the transaction, be there events or not:
     /// what has undone itself has happened.
     pub fn commit_repair(&mut self, transaction: Transaction) -> Revision {
-        let (revision, index, events) = transaction.into_parts();
-        self.push(revision, index, events)
+        self.push(transaction)
     }
 
     /// Goes on to a revision in which nothing has happened that the store keeps, as a mirror of some keys does. The
@@ -111,12 +107,13 @@ impl Writer {
         self.passed |= self.working.pass(revision);
     }
 
-    fn push(&mut self, revision: Revision, index: Index, events: Vec<Event>) -> Revision {
+    fn push(&mut self, transaction: Transaction) -> Revision {
+        let commit = Arc::new(transaction.into_commit(self.working.revision(), Instant::now()));
+        let revision = commit.revision();
         debug_assert!(revision > self.working.revision(), "transactions are committed in order");
-        for event in &events {
+        for event in commit.events() {
             self.leases.follow(event);
         }
-        let commit = Arc::new(Commit::new((self.working.revision(), revision), events, index, Instant::now()));
         self.pending.push(Entry::Commit(commit.clone()));
         self.working.push(commit, &self.retention);
         revision
