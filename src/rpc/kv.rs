@@ -67,8 +67,8 @@ impl Node {
             }
         }
         let (result, revision) = self.range(caller, request)?;
-        let length: usize = result.records.iter().map(|record| record.size()).sum();
         if let Some(hold) = hold {
+            let length: usize = result.records.iter().map(|record| record.size()).sum();
             hold.grow(form.length(length))?;
         }
         range::message(&self.identity(), &Content::of(&result, form, revision), form)
