@@ -103,7 +103,8 @@ impl Standalone {
         // Parsing is work for a thread that may block.
         let objects = tokio::task::spawn_blocking(move || read(&text)).await.map_err(|error| error.to_string())?;
         let objects = objects.map_err(|error| error.to_string())?;
-        let (served, removed) = self.target.stale(&objects);
+        let (served, stale) = self.target.stale(&objects);
+        let removed = stale.len();
         if self.watchman.judge(served, removed, Instant::now()).is_some() {
             if !self.status.borrow().held {
                 tracing::warn!(served, removed, "the file takes most objects away; they stay for a while");

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::apisix::{Generation, Object};
+use crate::apisix::{Generation, Object, ObjectKey};
 use crate::store::SubmitError;
 use crate::traces::{Change, Push, Step, Traces, Written};
 use crate::translate::{Changes, Report, Translator};
@@ -200,8 +200,9 @@ impl View {
         let began = Instant::now();
         let (mut changes, objects, report) = self.translate().await?;
         let translated = Step::since(began);
-        let (served, removed) = match &objects {
-            Some(objects) => self.sink.stale(objects),
+        let compared = objects.map(|objects| (self.sink.stale(&objects), objects));
+        let (served, removed) = match &compared {
+            Some(((held, stale), _)) => (*held, stale.len()),
             None => (self.status.borrow().objects, changes.deletes.len()),
         };
         if let Some(until) = self.watchman.judge(served, removed, Instant::now()) {
@@ -209,8 +210,8 @@ impl View {
             return Ok(());
         }
         let began = Instant::now();
-        let written = if let Some(objects) = objects {
-            let written = self.replace(objects).await?;
+        let written = if let Some(((_, stale), objects)) = compared {
+            let written = self.replace(objects, stale).await?;
             self.compare_all = false;
             written
         } else {
@@ -240,10 +241,9 @@ impl View {
         Ok(())
     }
 
-    /// Makes `objects` all that there is, but for what stays a while.
-    async fn replace(&mut self, objects: Vec<Object>) -> Result<Written, SubmitError> {
+    /// Makes `objects` all that there is, but for what of the `stale` ones stays a while.
+    async fn replace(&mut self, objects: Vec<Object>, mut stale: BTreeSet<ObjectKey>) -> Result<Written, SubmitError> {
         let now = Instant::now();
-        let mut stale = if self.removals.may_wait() { self.sink.stale_keys(&objects) } else { BTreeSet::new() };
         stale.retain(|key| self.removals.waits(key, now));
         let written = self.sink.replace(objects, stale.clone()).await?;
         self.removals.keep(|key| stale.contains(key));

@@ -23,11 +23,6 @@ impl Removals {
         Self { grace, waiting: BTreeMap::new() }
     }
 
-    /// Whether any removal waits at all.
-    pub(super) fn may_wait(&self) -> bool {
-        self.grace.is_some()
-    }
-
     /// Takes out of changes what is to stay for now.
     pub(super) fn take(&mut self, changes: &mut Changes, now: Instant) {
         for object in &changes.puts {

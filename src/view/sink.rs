@@ -23,25 +23,14 @@ pub enum Target {
 }
 
 impl Target {
-    /// How many objects there are, and how many of them would go if `objects` were all.
-    pub(crate) fn stale(&self, objects: &[Object]) -> (usize, usize) {
+    /// How many objects there are, and which of them would go if `objects` were all.
+    pub(crate) fn stale(&self, objects: &[Object]) -> (usize, BTreeSet<ObjectKey>) {
         match self {
             Self::Store(sink) => sink.stale(objects),
             Self::Publisher(wanted) => {
                 let wanted = wanted.borrow();
-                let Some(wanted) = wanted.as_ref() else { return (0, 0) };
-                (wanted.len(), wanted.missing_from(objects).count())
-            }
-        }
-    }
-
-    /// The objects that would go if `objects` were all.
-    pub(super) fn stale_keys(&self, objects: &[Object]) -> BTreeSet<ObjectKey> {
-        match self {
-            Self::Store(sink) => sink.stale_keys(objects),
-            Self::Publisher(wanted) => {
-                let wanted = wanted.borrow();
-                wanted.iter().flat_map(|wanted| wanted.missing_from(objects)).cloned().collect()
+                let missing = wanted.iter().flat_map(|wanted| wanted.missing_from(objects));
+                (wanted.as_ref().map_or(0, Wanted::len), missing.cloned().collect())
             }
         }
     }
@@ -106,24 +95,17 @@ impl Sink {
         Self { store, prefix: prefix.into() }
     }
 
-    fn stale(&self, objects: &[Object]) -> (usize, usize) {
-        let kept: BTreeSet<Bytes> = objects.iter().map(|object| object.key.etcd_key(&self.prefix)).collect();
-        let placeholders: BTreeSet<Bytes> = placeholders::keys(&self.prefix).collect();
-        let snapshot = self.store.snapshot();
-        let range = KeyRange::prefix(format!("{}/", self.prefix));
-        let own = snapshot.range(&range);
-        let own = own.filter(|record| record.origin == Origin::Source && !placeholders.contains(&record.key));
-        own.fold((0, 0), |(held, stale), record| (held + 1, stale + usize::from(!kept.contains(&record.key))))
-    }
-
-    fn stale_keys(&self, objects: &[Object]) -> BTreeSet<ObjectKey> {
+    fn stale(&self, objects: &[Object]) -> (usize, BTreeSet<ObjectKey>) {
         let kept: BTreeSet<&ObjectKey> = objects.iter().map(|object| &object.key).collect();
         let snapshot = self.store.snapshot();
         let range = KeyRange::prefix(format!("{}/", self.prefix));
         let own = snapshot.range(&range).filter(|record| record.origin == Origin::Source);
         let keys = own.filter_map(|record| position(&self.prefix, &record.key));
         // Placeholders have no id.
-        keys.filter(|key| !key.id.is_empty() && !kept.contains(key)).collect()
+        let mut keys: BTreeSet<_> = keys.filter(|key| !key.id.is_empty()).collect();
+        let held = keys.len();
+        keys.retain(|key| !kept.contains(key));
+        (held, keys)
     }
 
     /// Makes `objects` all that the source has, beside what is there of `kept`: what is missing is written, what is no
