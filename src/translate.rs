@@ -15,6 +15,7 @@ mod derived;
 mod endpoints;
 mod filter;
 mod filters;
+mod fraction;
 mod headers;
 mod hosts;
 pub mod ids;

@@ -7,12 +7,11 @@ use envoy_types::pb::envoy::config::cluster::v3::circuit_breakers::Thresholds;
 use envoy_types::pb::envoy::config::cluster::v3::{CircuitBreakers, Cluster};
 use envoy_types::pb::envoy::config::core::v3::RoutingPriority;
 use envoy_types::pb::envoy::config::endpoint::v3::cluster_load_assignment::Policy;
-use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
-use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use serde_json::{Value, json};
 
 use super::derived::Target;
+use super::fraction;
 use super::report::Notes;
 
 /// A limit that is none, as control planes write it.
@@ -70,7 +69,7 @@ fn is_bound(found: &Thresholds) -> bool {
 /// Reads how much of the requests to endpoints is dropped, in whole percents.
 pub(super) fn dropped(policy: Option<&Policy>, notes: &mut Notes) -> u32 {
     let drops = policy.into_iter().flat_map(|policy| &policy.drop_overloads);
-    let kept: f64 = drops.map(|drop| 1.0 - drop.drop_percentage.map_or(0.0, share)).product();
+    let kept: f64 = drops.map(|drop| 1.0 - drop.drop_percentage.map_or(0.0, fraction::share)).product();
     let exact = (1.0 - kept) * 100.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 100")]
     let percent = exact.round().clamp(0.0, 100.0) as u32;
@@ -78,15 +77,6 @@ pub(super) fn dropped(policy: Option<&Policy>, notes: &mut Notes) -> u32 {
         notes.approximate(DROPS, "APISIX knows whole percents", &format!("{percent} %"));
     }
     percent
-}
-
-fn share(fraction: FractionalPercent) -> f64 {
-    let of = match fraction.denominator() {
-        DenominatorType::Hundred => 1e2,
-        DenominatorType::TenThousand => 1e4,
-        DenominatorType::Million => 1e6,
-    };
-    (f64::from(fraction.numerator) / of).min(1.0)
 }
 
 /// Has a route keep the bounds of the clusters that it names.

@@ -23,6 +23,16 @@ pub(super) const TOKENS: &str = "openid-connect";
 /// The plugin that asks a server.
 pub(super) const ASKS: &str = "forward-auth";
 
+/// Whether a name is one of which APISIX makes a variable: letters, digits, dashes and underscores.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+/// The variable of a header.
+fn header(name: &str) -> String {
+    format!("http_{}", name.to_ascii_lowercase().replace('-', "_"))
+}
+
 /// Plugins by name.
 pub(super) type Plugins = BTreeMap<&'static str, Value>;
 

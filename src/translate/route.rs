@@ -8,13 +8,13 @@ use envoy_types::pb::envoy::config::route::v3::weighted_cluster::ClusterWeight;
 use envoy_types::pb::envoy::config::route::v3::{
     Route as EnvoyRoute, RouteConfiguration, RouteMatch, VirtualHost, WeightedCluster,
 };
-use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
 use serde_json::{Value, json};
 
 use super::action::{self, Action};
 use super::filters::{self, Filter};
+use super::fraction;
 use super::headers::Mutation;
 use super::matchers::{self, Header};
 use super::path::{self, Uri};
@@ -176,16 +176,12 @@ fn matches_ever(found: &RouteMatch, notes: &mut Notes) -> bool {
     let Some(fraction) = found.runtime_fraction.as_ref().and_then(|fraction| fraction.default_value.as_ref()) else {
         return true;
     };
-    let all = match fraction.denominator() {
-        DenominatorType::Hundred => 100,
-        DenominatorType::TenThousand => 10_000,
-        DenominatorType::Million => 1_000_000,
-    };
-    if fraction.numerator > 0 && fraction.numerator < all {
+    let (numerator, all) = fraction::parts(*fraction);
+    if numerator > 0 && numerator < all {
         let reason = "APISIX has no share of requests in a match";
         notes.not_expressible("match.runtime_fraction", reason, "no request is taken, the next route has them");
     }
-    fraction.numerator >= all
+    numerator == all
 }
 
 fn unsupported(found: &RouteMatch) -> Vec<(&'static str, String)> {

@@ -1,8 +1,8 @@
 //! Requests that are sent to a second backend as well, whose answers nobody waits for.
 
 use envoy_types::pb::envoy::config::route::v3::route_action::RequestMirrorPolicy;
-use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 
+use crate::translate::fraction;
 use crate::translate::report::Notes;
 
 /// Where copies of requests go.
@@ -33,14 +33,7 @@ pub(super) fn take(policies: &[RequestMirrorPolicy], notes: &mut Notes) -> Optio
 
 fn one(policy: &RequestMirrorPolicy, notes: &mut Notes) -> Option<Mirror> {
     let share = policy.runtime_fraction.as_ref().and_then(|fraction| fraction.default_value.as_ref());
-    let share = share.map_or(1.0, |share| {
-        let of = match share.denominator() {
-            DenominatorType::Hundred => 1e2,
-            DenominatorType::TenThousand => 1e4,
-            DenominatorType::Million => 1e6,
-        };
-        (f64::from(share.numerator) / of).min(1.0)
-    });
+    let share = share.copied().map_or(1.0, fraction::share);
     if share < SMALLEST {
         return None;
     }

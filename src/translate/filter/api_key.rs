@@ -3,7 +3,7 @@
 use envoy_types::pb::envoy::extensions::filters::http::api_key_auth::v3::{Credential, KeySource};
 
 use super::bound::any;
-use super::{Branch, Effect};
+use super::{Branch, Effect, header, is_word};
 use crate::apisix::Expr;
 use crate::apisix::expr::Op;
 
@@ -12,15 +12,13 @@ pub(in crate::translate) fn take(credentials: &[Credential], sources: &[KeySourc
     let keys: Vec<_> = credentials.iter().map(|credential| credential.key.clone()).collect();
     let mut found = Vec::new();
     for source in sources {
-        let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-        if word(&source.header) {
+        if is_word(&source.header) {
             // Envoy takes the key from behind the word Bearer as well.
             let both = keys.iter().cloned().chain(keys.iter().map(|key| format!("Bearer {key}")));
-            let var = format!("http_{}", source.header.to_ascii_lowercase().replace('-', "_"));
-            found.push(Expr::is(var, Op::In, both.collect::<Vec<_>>()));
+            found.push(Expr::is(header(&source.header), Op::In, both.collect::<Vec<_>>()));
         } else if !source.query.is_empty() {
             found.push(Expr::is(format!("arg_{}", source.query), Op::In, keys.clone()));
-        } else if word(&source.cookie) {
+        } else if is_word(&source.cookie) {
             found.push(Expr::is(format!("cookie_{}", source.cookie), Op::In, keys.clone()));
         } else {
             return None;

@@ -4,12 +4,12 @@ use envoy_types::pb::envoy::extensions::filters::common::fault::v3::fault_delay:
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::fault_abort::ErrorType;
 use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
-use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use serde_json::{Map, Value, json};
 
 use super::Effect;
 use crate::apisix::Expr;
 use crate::translate::action::seconds;
+use crate::translate::fraction;
 use crate::translate::headers;
 use crate::translate::matchers::{self, Header};
 use crate::translate::report::Notes;
@@ -85,12 +85,9 @@ fn with(mut fault: Value, share: u32, vars: Option<&Value>) -> Value {
 /// A share of requests in percent, as APISIX takes it. None for no requests.
 fn share(fraction: Option<&FractionalPercent>, notes: &mut Notes) -> Option<u32> {
     let fraction = fraction?;
-    let of = match fraction.denominator() {
-        DenominatorType::Hundred => 100,
-        DenominatorType::TenThousand => 10_000,
-        DenominatorType::Million => 1_000_000,
-    };
-    let exact = u64::from(fraction.numerator) * 100;
+    let (numerator, of) = fraction::parts(*fraction);
+    let of = u64::from(of);
+    let exact = u64::from(numerator) * 100;
     let percent = u32::try_from((exact + of / 2) / of).unwrap_or(100).min(100);
     if exact % of != 0 && exact < of * 100 {
         let effect = format!("{percent} %");

@@ -19,7 +19,7 @@ use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Branch, Effect, Plugins, TOKENS};
+use super::{Branch, Effect, Plugins, TOKENS, header, is_word};
 use crate::apisix::Expr;
 use crate::apisix::expr::Op;
 use crate::translate::action::seconds;
@@ -203,7 +203,6 @@ fn schema(provider: &JwtProvider, audiences: &[String]) -> Value {
 
 /// Where a provider's token may be. One that the plugin looks at must be among them.
 fn places(provider: &JwtProvider) -> Result<Places, String> {
-    let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
     let by_default =
         provider.from_headers.is_empty() && provider.from_params.is_empty() && provider.from_cookies.is_empty();
     if by_default {
@@ -212,23 +211,18 @@ fn places(provider: &JwtProvider) -> Result<Places, String> {
     let bearer = provider
         .from_headers
         .iter()
-        .any(|header| header.name.eq_ignore_ascii_case("authorization") && header.value_prefix.trim_end() == "Bearer");
+        .any(|found| found.name.eq_ignore_ascii_case("authorization") && found.value_prefix.trim_end() == "Bearer");
     if !bearer {
         return Err("jwt_authn with tokens elsewhere than in Authorization".into());
     }
-    let headers = provider.from_headers.iter().map(|header| header.name.to_ascii_lowercase());
-    let headers = headers.map(|name| ("http", name));
-    let params = provider.from_params.iter().map(|name| ("arg", name.clone()));
-    let cookies = provider.from_cookies.iter().map(|name| ("cookie", name.clone()));
+    let headers = provider.from_headers.iter().map(|found| (&found.name, header(&found.name)));
+    let params = provider.from_params.iter().map(|name| (name, format!("arg_{name}")));
+    let cookies = provider.from_cookies.iter().map(|name| (name, format!("cookie_{name}")));
     let all: Vec<_> = headers.chain(params).chain(cookies).collect();
-    if let Some((_, odd)) = all.iter().find(|(_, name)| !word(name)) {
-        return Err(format!("jwt_authn with tokens in {odd}"));
+    match all.iter().find(|(name, _)| !is_word(name)) {
+        Some((odd, _)) => Err(format!("jwt_authn with tokens in {odd}")),
+        None => Ok(all.into_iter().map(|(_, var)| var).collect()),
     }
-    let var = |(kind, name): (&str, String)| match kind {
-        "http" => format!("http_{}", name.replace('-', "_")),
-        kind => format!("{kind}_{name}"),
-    };
-    Ok(all.into_iter().map(var).collect())
 }
 
 fn note_differences(provider: &JwtProvider, notes: &mut Notes) {

@@ -4,23 +4,19 @@ use envoy_types::pb::envoy::config::core::v3::RuntimeFractionalPercent;
 use envoy_types::pb::envoy::extensions::filters::http::buffer::v3::Buffer;
 use envoy_types::pb::envoy::extensions::filters::http::compressor::v3::Compressor;
 use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
-use envoy_types::pb::envoy::r#type::v3::fractional_percent::DenominatorType;
 use serde_json::{Value, json};
 
 use super::Effect;
 use crate::envoy::any;
 use crate::translate::action::seconds;
+use crate::translate::fraction;
 use crate::translate::report::Notes;
 
 /// A share in percent, rounded up; none is 0.
 pub(super) fn percent(fraction: Option<&RuntimeFractionalPercent>) -> u64 {
     let Some(fraction) = fraction.and_then(|fraction| fraction.default_value.as_ref()) else { return 0 };
-    let of: u64 = match fraction.denominator() {
-        DenominatorType::Hundred => 100,
-        DenominatorType::TenThousand => 10_000,
-        DenominatorType::Million => 1_000_000,
-    };
-    (u64::from(fraction.numerator) * 100).div_ceil(of).min(100)
+    let (numerator, of) = fraction::parts(*fraction);
+    (u64::from(numerator) * 100).div_ceil(u64::from(of))
 }
 
 /// Reads a local rate limit. None if it bounds nothing.
