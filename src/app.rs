@@ -64,7 +64,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A port could not be opened.
-    #[error("cannot listen on {address}: {source}; is another server there? Choose another with {flag}")]
+    #[error("cannot listen on {address}; is another server there? Choose another with {flag}")]
     Listen {
         /// The address.
         address: SocketAddr,
