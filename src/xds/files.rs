@@ -81,6 +81,10 @@ pub async fn run(config: FilesConfig, updates: mpsc::Sender<Update>, token: Canc
         }
         let changes = difference(&held, &scan.resources);
         held = scan.resources;
+        if !first && !changes.is_empty() {
+            let removed = changes.iter().filter(|change| matches!(change, ResourceChange::Remove(..))).count();
+            tracing::info!(set = changes.len() - removed, removed, "resources in the files have changed");
+        }
         if first || !changes.is_empty() {
             let update = Update { changes, sync: Sync::Complete, heard: Heard::now(from.clone()) };
             if updates.send(update).await.is_err() {

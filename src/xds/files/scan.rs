@@ -92,7 +92,9 @@ impl Scanner {
     }
 
     fn read(&mut self, found: &[(PathBuf, Stamp)], mut errors: Vec<FileError>) -> Scan {
-        self.files.retain(|path, _| found.iter().any(|(other, _)| other == path));
+        let is_found = |path: &Path| found.binary_search_by(|(other, _)| other.as_path().cmp(path)).is_ok();
+        // What is below a path that cannot be looked at is not known to be gone.
+        self.files.retain(|path, _| is_found(path) || errors.iter().any(|error| path.starts_with(&error.path)));
         for (path, _) in found {
             match fs::read(path) {
                 Ok(content) => self.take(path, &content),
@@ -127,6 +129,12 @@ impl Scanner {
         }
         let file = self.files.entry(path.into()).or_insert(File { hash, resources: Vec::new(), error: None });
         file.hash = hash;
+        if content.trim_ascii().is_empty() && !file.resources.is_empty() {
+            // More often an accident than what somebody means.
+            let reason = "it is empty; write [] into it to take away what was there".to_owned();
+            file.error = Some(FileError { path: path.into(), resource: None, reason });
+            return;
+        }
         match document::read(path, content) {
             Ok(resources) => {
                 file.resources = resources;

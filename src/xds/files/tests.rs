@@ -95,6 +95,39 @@ fn a_file_that_is_being_written_is_read_when_it_is_whole() {
     assert!(read.take(20).flatten().next().is_some());
 }
 
+#[test]
+fn what_is_not_known_to_be_gone_stays() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mesh, away) = (dir.path().join("mesh"), dir.path().join("away"));
+    fs::create_dir(&mesh).expect("made");
+    let path = mesh.join("a.yaml");
+    fs::write(&path, cluster("a")).expect("written");
+    let mut scanner = Scanner::new(vec![mesh.clone()]);
+    let mut look = || {
+        let scan = scanner.scan();
+        (scan.resources.len(), scan.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    };
+    assert_eq!(look(), (1, String::new()));
+    // The directory itself, which is looked for by its name.
+    fs::rename(&mesh, &away).expect("moved");
+    let (resources, errors) = look();
+    assert_eq!(resources, 1, "{errors}");
+    assert!(errors.contains("No such file"), "{errors}");
+    fs::rename(&away, &mesh).expect("moved");
+    assert_eq!(look(), (1, String::new()));
+    // What an editor leaves behind that has no room on the disk.
+    fs::write(&path, "\n").expect("written");
+    let (resources, errors) = look();
+    assert_eq!(resources, 1, "{errors}");
+    assert!(errors.contains("write []"), "{errors}");
+    fs::write(&path, "[]").expect("written");
+    assert_eq!(look(), (0, String::new()));
+    fs::write(&path, cluster("a")).expect("written");
+    assert_eq!(look(), (1, String::new()));
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(look(), (0, String::new()), "the directory is there, and has no files");
+}
+
 #[tokio::test]
 async fn sees_the_swap_of_a_config_map() {
     let dir = tempfile::tempdir().expect("a directory");
