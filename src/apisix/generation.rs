@@ -88,6 +88,9 @@ impl Generation {
                 if self < Self::new(3, 1) && headers(plugins, "proxy-rewrite") == Some(false) {
                     lose("plugins.proxy-rewrite", "only sets headers of requests", "what is to be added replaces");
                 }
+                if self < Self::new(3, 9) && plugins.contains_key("grpc-web") {
+                    lose("plugins.grpc-web", "leaves the trailers out", "clients do not get the status of a call");
+                }
                 if self < Self::new(3, 0) && headers(plugins, "response-rewrite") == Some(false) {
                     let effect = "what is to be added replaces, and what is to be removed is empty";
                     lose("plugins.response-rewrite", "only sets headers of responses", effect);
@@ -170,6 +173,13 @@ mod tests {
         let (old, lost) = adapted("2.15.3", Kind::Route, route());
         assert_eq!(old.expect("kept")["plugins"]["response-rewrite"], json!({"headers": {"y": "2"}}));
         assert_eq!(lost, ["plugins.proxy-rewrite"], "setting is all that was asked for in responses");
+    }
+
+    #[test]
+    fn older_versions_leave_trailers_out() {
+        let route = || json!({"plugins": {"grpc-web": {}}});
+        assert_eq!(adapted("3.9", Kind::Route, route()), (Some(route()), vec![]));
+        assert_eq!(adapted("3.8", Kind::Route, route()), (Some(route()), vec!["plugins.grpc-web"]));
     }
 
     #[test]

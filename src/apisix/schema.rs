@@ -164,6 +164,10 @@ fn check_route(fields: &Map<String, Value>) -> Result<(), String> {
     }
     if let Some(plugins) = fields.get("plugins") {
         plugins::check(plugins)?;
+        // It calls what follows the place of the route, or refuses all if that is no place above others.
+        if plugins.get("grpc-web").is_some() && uris.iter().any(|uri| *uri != "/*") {
+            return Err("plugins.grpc-web: the whole path is the method's at /* only".into());
+        }
     }
     if !["plugins", "upstream", "upstream_id"].iter().any(|field| fields.contains_key(*field)) {
         return Err("neither plugins nor an upstream".into());
@@ -318,6 +322,7 @@ mod tests {
             ("surprise", json!(1)),
             ("plugins", json!({"cors": {"allow_origins": null}})),
             ("upstream_id", json!(null)),
+            ("plugins", json!({"grpc-web": {}})),
         ] {
             assert!(route(field, value.clone()).is_err(), "{field}: {value}");
         }

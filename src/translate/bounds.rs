@@ -30,6 +30,8 @@ pub(super) struct Bounds {
     pub(super) at_once: Option<u32>,
     /// How much of the requests is answered 503 instead, in percent.
     pub(super) dropped: u32,
+    /// Whether its endpoints are spoken to in HTTP/2, as gRPC.
+    pub(super) http2: bool,
 }
 
 /// Reads how many requests a cluster may have at once.

@@ -105,7 +105,7 @@ impl Cluster {
     /// What is asked of the routes to it, with `endpoints` as far as the cluster needs them.
     pub(super) fn bounds(&self, endpoints: Option<&Endpoints>) -> Bounds {
         let dropped = self.endpoints(endpoints).map_or(0, |endpoints| endpoints.dropped);
-        Bounds { at_once: self.at_once, dropped }
+        Bounds { at_once: self.at_once, dropped, http2: self.http2 }
     }
 
     fn endpoints<'a>(&'a self, given: Option<&'a Endpoints>) -> Option<&'a Endpoints> {

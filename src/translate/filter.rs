@@ -6,6 +6,7 @@ pub(super) mod cors;
 pub(super) mod csrf;
 pub(super) mod ext_authz;
 pub(super) mod fault;
+pub(super) mod grpc_web;
 pub(super) mod health_check;
 pub(super) mod jwt;
 pub(super) mod limits;
@@ -22,6 +23,9 @@ pub(super) const TOKENS: &str = "openid-connect";
 
 /// The plugin that asks a server.
 pub(super) const ASKS: &str = "forward-auth";
+
+/// The plugin that makes calls of gRPC of those of gRPC-Web.
+pub(super) const WEB: &str = "grpc-web";
 
 /// Whether a name is one of which APISIX makes a variable: letters, digits, dashes and underscores.
 fn is_word(name: &str) -> bool {

@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
     ExtAuthz, ExtAuthzPerRoute, ext_authz_per_route,
 };
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
 use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtAuthentication, PerRouteConfig, per_route_config,
@@ -23,7 +24,7 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::Loca
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filter::{Effect, api_key, cors, csrf, ext_authz, fault, health_check, jwt, limits, rbac};
+use super::filter::{Effect, api_key, cors, csrf, ext_authz, fault, grpc_web, health_check, jwt, limits, rbac};
 use super::report::Notes;
 use crate::envoy::any;
 
@@ -208,6 +209,9 @@ fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
     }
     if let Some(policy) = any::unpack::<CorsPolicy>(config) {
         return Some(does(cors::take(&policy, notes)));
+    }
+    if any::unpack::<GrpcWeb>(config).is_some() {
+        return Some(Filter::Does(grpc_web::take(notes)));
     }
     if let Some(limit) = any::unpack::<LocalRateLimit>(config) {
         return Some(does(limits::rate(&limit, notes)));

@@ -38,6 +38,15 @@ impl Uri {
         }
     }
 
+    /// The same as a condition on the path in nginx's form.
+    pub(super) fn condition(&self) -> Expr {
+        match self {
+            Self::Exact(path) => Expr::is("uri", Op::Eq, path.clone()),
+            // By bytes, as places are.
+            Self::Prefix(prefix) => Expr::is("uri", Op::Matches, format!("^{}", expr::literal(prefix))),
+        }
+    }
+
     /// Every path.
     pub(super) fn all() -> Self {
         Self::Prefix("/".into())

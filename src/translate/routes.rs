@@ -1,14 +1,17 @@
 //! A route configuration: its virtual hosts and their routes, put together for each use of it.
 
+mod ways;
+mod web;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_types::pb::envoy::config::route::v3::RouteConfiguration;
 use serde_json::{Value, json};
 
+use self::web::Round;
 use super::bounds::{self, Bounds};
 use super::derived::Target;
-use super::filter::{self, ASKS, Outcome, Plugins, TOKENS, Way};
-use super::filters::Filter;
+use super::filter::{Outcome, Plugins, Way};
 use super::hosts::{self, Hosts, Strip};
 use super::listener::Context;
 use super::order;
@@ -174,14 +177,32 @@ impl Assembly<'_> {
         out: &mut Vec<ApisixRoute>,
         notes: &mut Notes,
     ) {
-        let candidates: Vec<_> = candidates.iter().flat_map(|candidate| self.expand(candidate, notes)).collect();
+        let web = candidates.iter().any(|candidate| self.translates_web(candidate.route, notes));
+        let rounds: &[_] = if web { &[Round::Others, Round::Web] } else { &[Round::All] };
+        rounds.iter().for_each(|round| self.emit_round(candidates, names, key, *round, out, notes));
+    }
+
+    /// Makes the routes for some of the requests.
+    fn emit_round(
+        &self,
+        candidates: &[Candidate<'_>],
+        names: &[String],
+        key: &str,
+        round: Round,
+        out: &mut Vec<ApisixRoute>,
+        notes: &mut Notes,
+    ) {
+        let candidates: Vec<_> = candidates.iter().flat_map(|candidate| self.expand(candidate, round, notes)).collect();
         // A condition that all of them have lets none of them take more than another.
         let alike = candidates.windows(2).all(|pair| pair[0].conditions == pair[1].conditions);
+        let uris: Vec<_> = candidates.iter().map(|candidate| round.uris(candidate.route)).collect();
         let entries: Vec<_> = candidates
             .iter()
-            .map(|candidate| order::Entry {
-                uris: &candidate.route.uris,
+            .zip(&uris)
+            .map(|(candidate, uris)| order::Entry {
+                uris,
                 unconditional: candidate.route.is_unconditional()
+                    && round.path(candidate.route).is_none()
                     && candidate.way.0.is_empty()
                     && (alike || candidate.conditions.is_empty()),
             })
@@ -191,6 +212,9 @@ impl Assembly<'_> {
             let mut host_key = Expr::vars(&candidate.conditions).to_string();
             if !candidate.way.0.is_empty() {
                 host_key += &Expr::vars(&candidate.way.0).to_string();
+            }
+            if let Some(condition) = round.condition() {
+                host_key += &Expr::vars(&[condition]).to_string();
             }
             if self.alone {
                 host_key.extend(self.place.ports.iter().map(|port| format!(" {port}")));
@@ -214,14 +238,14 @@ impl Assembly<'_> {
             ]
             .map(<[u8]>::to_vec);
             let id = ids::id(identity.iter().map(Vec::as_slice));
-            let route = self.route(candidate, notes);
+            let route = self.route(candidate, round, notes);
             let (uris, hosts) = (uris.iter().map(super::path::Uri::pattern).collect(), names.to_vec());
             out.push(ApisixRoute { id, uris, hosts, priority, ..route });
         }
     }
 
     /// A route without id, hosts, paths and priority.
-    fn route(&self, candidate: &Candidate<'_>, notes: &mut Notes) -> ApisixRoute {
+    fn route(&self, candidate: &Candidate<'_>, round: Round, notes: &mut Notes) -> ApisixRoute {
         let Candidate { route, host, conditions, way: (guard, outcome) } = candidate;
         let context = &self.place.context;
         let action = match outcome {
@@ -245,7 +269,9 @@ impl Assembly<'_> {
             many => Some(Expr::is("server_port", crate::apisix::expr::Op::In, many.to_vec())),
         };
         let own = route.conditions(context.normalisation);
+        let (path, asked) = (round.path(route), round.condition());
         let all = own.iter().chain(guard).chain(conditions).chain(&context.conditions).chain(&port);
+        let all = all.chain(&path).chain(&asked);
         let name = format!("{}/{}/{}", self.routes.name, host.name, route.name);
         let mut plugins = action.plugins;
         if context.strip == Strip::Any
@@ -277,66 +303,6 @@ impl Assembly<'_> {
             enable_websocket: action.websocket.unwrap_or(context.websocket && !action.targets.is_empty()),
             ..ApisixRoute::default()
         }
-    }
-
-    /// The ways of a route through its filters, each of which becomes a route of its own.
-    fn expand<'a>(&self, candidate: &Candidate<'a>, notes: &mut Notes) -> Vec<Candidate<'a>> {
-        let route = candidate.route;
-        let with = |way: Way| Candidate { way, ..Candidate::new(route, candidate.host, candidate.conditions.clone()) };
-        // What is answered for want of a route or of an equal has no filters before it.
-        if route.action.plugins.contains_key("fault-injection") {
-            return vec![with((Vec::new(), Outcome::Pass(Plugins::new())))];
-        }
-        let closed = |reason: String, notes: &mut Notes| {
-            notes.not_expressible("typed_per_filter_config", &reason, "its requests are answered 403");
-            vec![with((Vec::new(), Outcome::Answer(403, FORBIDDEN)))]
-        };
-        let mut effects = Vec::new();
-        for filter in self.filters(route) {
-            match filter {
-                Filter::Protects(name) | Filter::Chosen(name) => {
-                    return closed(format!("the filter {name} protects the route and is not translated"), notes);
-                }
-                Filter::Does(effect) if effect.by_plugin(TOKENS) && !self.around.options.checks_tokens() => {
-                    let reason = "tokens are checked by APISIX 3.18 or later, if that is asked for (--jwt)";
-                    return closed(reason.to_owned(), notes);
-                }
-                Filter::Does(effect) if effect.by_plugin(ASKS) && !self.around.options.asks_servers() => {
-                    let reason = "APISIX asks a server in another way than Envoy, if that is asked for (--ext-authz)";
-                    return closed(reason.to_owned(), notes);
-                }
-                Filter::Does(effect) if effect.by_plugin(ASKS) && route.action.targets.is_empty() => {
-                    return closed("an older APISIX answers itself before it asks a server".to_owned(), notes);
-                }
-                Filter::Does(effect) if effect.by_address && !self.place.context.direct => {
-                    let reason = "APISIX chooses routes by the address of the connection, not by that of a header";
-                    return closed(reason.to_owned(), notes);
-                }
-                Filter::Does(effect) => effects.push(effect),
-                Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => {}
-            }
-        }
-        let twice = |name: &str| effects.iter().filter(|effect| effect.by_plugin(name)).count() > 1;
-        if twice(TOKENS) || twice(ASKS) {
-            return closed("APISIX checks one token of a request, and asks one server".to_owned(), notes);
-        }
-        match filter::ways(&effects) {
-            Some(ways) => ways.into_iter().map(with).collect(),
-            None => closed("its filters have too many branches for APISIX".to_owned(), notes),
-        }
-    }
-
-    /// The filters of a route in their order: what the route says of each goes before what the chain says.
-    fn filters<'a>(&'a self, route: &'a Route) -> Vec<&'a Filter> {
-        let Some(chain) = &self.place.context.filters else {
-            // Nothing is known of the filters, so that each that the route configures may be there.
-            return route.filters.values().map(Filter::of_all).collect();
-        };
-        let nearest = |(name, filter): &'a (String, Filter)| match route.filters.get(name) {
-            Some(own) => filter.of(own),
-            None => filter.of_all(),
-        };
-        chain.iter().map(nearest).collect()
     }
 }
 

@@ -122,7 +122,10 @@ pub fn agree(envoy: &Answer, apisix: &Answer, manager: &Value, request: &Request
             _ => host,
         }
     };
+    // A call of gRPC is answered 200 by Envoy itself, with the true status in a header.
+    let call = is_web(request);
     match (envoy, apisix) {
+        (Answer::Status(200), Answer::Status(_)) if call => true,
         (Answer::Upstream { ids: one, target, host }, Answer::Upstream { ids, target: own, host: own_host }) => {
             // A path that nginx changes is sent as it came, or, rewritten, in nginx's form.
             let plain =
@@ -140,10 +143,16 @@ pub fn agree(envoy: &Answer, apisix: &Answer, manager: &Value, request: &Request
                 let origin = format!("{}//{}", parts[0], bare(parts.get(2).unwrap_or(&"")));
                 (origin, normal(&format!("/{}", parts.get(3).unwrap_or(&""))))
             };
-            code == other && address(to) == address(there)
+            (code == other || call && *code == 200) && address(to) == address(there)
         }
         _ => envoy == apisix,
     }
+}
+
+/// Whether Envoy makes a call of gRPC of it, where it does so.
+fn is_web(request: &Request) -> bool {
+    let kinds = ["application/grpc-web", "application/grpc-web-text+proto"];
+    request.headers.iter().any(|(name, value)| name == "Content-Type" && kinds.contains(&value.as_str()))
 }
 
 /// A path as nginx has it, with its query.

@@ -54,6 +54,13 @@ fn manager(random: &mut StdRng) -> Value {
         1 => manager["strip_any_host_port"] = json!(true),
         _ => {}
     }
+    if random.random_bool(0.4) {
+        let filter = |name: &str, kind: &str| {
+            let config = json!({"@type": format!("type.googleapis.com/envoy.extensions.filters.http.{kind}")});
+            json!({"name": name, "typed_config": config})
+        };
+        manager["http_filters"] = json!([filter("web", "grpc_web.v3.GrpcWeb"), filter("router", "router.v3.Router")]);
+    }
     manager
 }
 
@@ -274,6 +281,10 @@ pub fn request(random: &mut StdRng, world: &World, port: u16) -> Request {
             "x=1;  k=1",
         ];
         headers.push(("Cookie".to_owned(), pick(&cookies, random)));
+    }
+    if random.random_bool(0.3) {
+        let kinds = ["application/grpc-web", "application/grpc-web-text+proto", "application/grpc-web+json", "text/x"];
+        headers.push(("Content-Type".to_owned(), pick(&kinds, random)));
     }
     let query = if path.ends_with('?') { String::new() } else { pick(&queries, random) };
     let routes = &world.listeners.iter().find(|listener| listener.port == port).expect("a listener").routes;

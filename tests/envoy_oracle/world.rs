@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::envoy::ask;
 
-/// The clusters. Nobody listens where they point to.
+/// The clusters. Nobody listens where they point to; the first and the third would be spoken to in HTTP/2.
 pub const CLUSTERS: [&str; 4] = ["red", "green", "blue", "gray"];
 
 /// The mesh.
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn build(&self, version: Option<usize>) -> Vec<Resource> {
-        let mut resources: Vec<_> = CLUSTERS.map(|name| mesh::static_cluster(name, &[1])).into();
+        let mut resources: Vec<_> = CLUSTERS.map(cluster).into();
         for listener in &self.listeners {
             let mut fields = listener.manager.clone();
             let routes = listener.routes(version);
@@ -91,6 +91,17 @@ impl World {
         };
         self.listeners.iter().map(line).collect::<Vec<_>>().join("\n")
     }
+}
+
+fn cluster(name: &str) -> Resource {
+    let mut cluster = mesh::static_cluster(name, &[1]);
+    if let Resource::Cluster(fields) = &mut cluster
+        && ["red", "blue"].contains(&name)
+    {
+        #[expect(deprecated, reason = "shorter than the new form")]
+        fields.http2_protocol_options.get_or_insert_default();
+    }
+    cluster
 }
 
 /// The version that is served on a port.

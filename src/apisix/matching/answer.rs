@@ -57,10 +57,27 @@ pub fn answer(route: &Value, request: &Request) -> Answer {
     if let Some(answer) = plugins.get("redirect").and_then(|redirect| redirected(redirect, &path, request)) {
         return answer;
     }
+    if plugins.get("grpc-web").is_some()
+        && let Some(refusal) = refused_web(request)
+    {
+        return Answer::Status(refusal);
+    }
     let ids = split(&plugins["traffic-split"], request)
         .or_else(|| route["upstream_id"].as_str().map(|id| vec![id.to_owned()]));
     // Without an upstream a request that no plugin answers fails.
     ids.map_or(Answer::Status(502), |ids| Answer::Upstream { ids, target, host })
+}
+
+/// The status by which `grpc-web` answers what is no call in the form of gRPC-Web.
+fn refused_web(request: &Request) -> Option<u16> {
+    let Some(Var::Text(kind)) = request.variable("http_content_type") else { return Some(400) };
+    let kind = kind.strip_prefix(b"application/grpc-web").map(|rest| rest.strip_prefix(b"-text").unwrap_or(rest));
+    match (request.method.as_str(), kind) {
+        ("OPTIONS", _) => Some(204),
+        ("POST", Some(b"" | b"+proto")) => None,
+        ("POST", _) => Some(400),
+        _ => Some(405),
+    }
 }
 
 fn status(value: &Value, default: u16) -> u16 {

@@ -310,4 +310,5 @@ fn what_a_route_does() {
     check(abort.clone(), "/?b=1", Answer::Status(503));
     check(abort, "/?c=1", upstream(&["u"], "/?c=1", "H.test:81"));
     check(json!({"plugins": {"mocking": {"response_status": 418}}}), "/", Answer::Status(418));
+    check(json!({"plugins": {"grpc-web": {}}, "upstream_id": "u"}), "/", Answer::Status(400));
 }

@@ -110,6 +110,7 @@ fn plugin(name: &str, config: &Config<'_>) -> Result<(), String> {
             // Without an answer nothing passes.
             config.may("allow_degradation", |allow| *allow == false)
         }
+        "grpc-web" => config.may("cors_allow_headers", Value::is_string),
         "client-control" => config.needs("max_body_size", integer(0, HIGHEST)),
         "gzip" | "brotli" => {
             config.needs("types", texts)?;

@@ -1,6 +1,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "shorter where it is called")]
 
 mod ext_authz;
+mod grpc_web;
 mod jwt;
 
 use serde_json::{Value, json};
