@@ -20,6 +20,7 @@ mod queue;
 pub mod range;
 pub mod range_cache;
 pub mod router;
+mod sizes;
 pub mod status;
 pub mod watch;
 

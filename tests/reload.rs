@@ -114,6 +114,36 @@ fn a_limit_holds_for_the_next_request() {
     assert_eq!(grant(server), 429);
 }
 
+/// A limit of each kind: of requests, of answers, and of connections.
+#[test]
+fn limits_of_requests_and_connections_change() {
+    let reloaded = Reloaded::start("max_txn_ops = 1\nmax_request_bytes = 100\nmax_header_fields = 3\n", &[]);
+    let address = reloaded.server.address;
+    let put = |key: &str, size: usize| json!({"key": b64(key), "value": b64(vec![b'v'; size])});
+    let txn = || {
+        let put = |key| json!({"requestPut": put(key, 1)});
+        post(address, "/v3/kv/txn", &json!({"success": [put("/a"), put("/b")]})).status
+    };
+    let range = || post(address, "/v3/kv/range", &json!({"key": b64("/"), "range_end": b64("0")})).status;
+    let fields = || {
+        let mut connection = Connection::open(address);
+        connection.send(b"GET /version HTTP/1.1\r\nHost: test\r\na: b\r\nc: d\r\ne: f\r\n\r\n");
+        connection.answer().status
+    };
+    let large = || post(address, "/v3/kv/put", &put("/c", 1_300_000)).status;
+    assert_eq!([txn(), large(), fields()], [400, 429, 431]);
+    let reading = reloaded.change("max_answer_mib = 1\n");
+    assert_eq!((&reading["failure"], &reading["need_restart"]), (&Value::Null, &json!([])));
+    assert_eq!([txn(), large(), fields(), range()], [200, 200, 200, 429]);
+    reloaded.change("max_json_depth = 2\nhandshake_seconds = 1\ngrpc_keepalive_interval = \"1m30s\"\n");
+    assert_eq!([txn(), range()], [400, 200]);
+    let silent = std::net::TcpStream::connect(address).expect("connects");
+    silent.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("set");
+    assert_eq!(std::io::Read::read(&mut &silent, &mut [0; 64]).expect("an end"), 0);
+    let reading = reloaded.change("grpc_keepalive_interval = \"soon\"\n");
+    assert!(reading["failure"].as_str().is_some_and(|text| text.contains("1m30s")), "{reading}");
+}
+
 #[test]
 fn connections_that_are_there_count_for_a_limit_that_comes_later() {
     let reloaded = Reloaded::start("", &[]);

@@ -93,7 +93,7 @@ impl Attempts {
         } else {
             return Ok(());
         };
-        metrics::counter!(limits::REFUSED, "limit" => limit).increment(1);
+        limits::refused(limit);
         if tables.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
             tables.told = Some(now);
             tracing::warn!(client = %address, "too many failed log-ins; more are refused, see --max-failed-logins");

@@ -5,6 +5,7 @@ pub(super) mod guard;
 pub(super) mod limits;
 pub(super) mod publish;
 pub(super) mod status;
+pub(super) mod times;
 mod tls;
 pub(super) mod traces;
 pub(super) mod upstream;
@@ -185,6 +186,8 @@ pub(super) struct ServeArgs {
     pub(super) admin: admin::AdminArgs,
     #[command(flatten)]
     pub(super) limits: limits::LimitArgs,
+    #[command(flatten)]
+    pub(super) times: times::TimeArgs,
     #[command(flatten)]
     pub(super) publish: publish::PublishArgs,
     #[command(flatten)]

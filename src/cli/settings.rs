@@ -6,6 +6,7 @@ mod guard;
 mod limits;
 mod publish;
 mod source;
+mod times;
 mod tls;
 mod traces;
 pub(super) mod translate;
@@ -16,7 +17,6 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::limits::LimitArgs;
 use super::args::traces::TracesArgs;
 use super::args::{ServeArgs, TlsArgs};
 use super::log;
@@ -56,6 +56,8 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
     let levels = args.levels.or(file.log.take()).unwrap_or_else(|| log::DEFAULT.to_owned());
     log::check(&levels).map_err(|error| wrong(&format!("--log {levels}"), error))?;
     let published = publish::merge(args.publish, &mut file);
+    let limits = limits::of_file(&file);
+    let times = times::resolve(&args.times, &file);
     let default = Config::default();
     let listen = args.listen.or(file.listen);
     let admin = args.admin_listen.or(file.admin_listen);
@@ -84,15 +86,6 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         when_away: file.when_upstream_away,
         open_reads: file.upstream_open_reads,
     };
-    let limits = LimitArgs {
-        max_connections: file.max_connections,
-        max_connections_per_address: file.max_connections_per_address,
-        max_watch_streams_per_connection: file.max_watch_streams_per_connection,
-        max_watchers_per_stream: file.max_watchers_per_stream,
-        max_leases: file.max_leases,
-        max_failed_logins: file.max_failed_logins,
-        memory_budget_mib: file.memory_budget_mib,
-    };
     let upstream = upstream::resolve(args.upstream, from_file)?;
     let published_to = upstream.clone();
     let mut config = Config {
@@ -120,6 +113,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         )?,
         data_dir: args.data_dir.or(file.data_dir),
         limits: limits::resolve(&args.limits, &limits),
+        times,
         memory: limits::memory(&args.limits, &limits)?,
         users_file: args.users.users_file.or(file.users_file),
         tls: tls::resolve(TlsArgs {

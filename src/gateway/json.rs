@@ -7,39 +7,63 @@ use serde_json::{Map, Number, Value};
 use super::ends::End;
 use crate::rpc::EtcdError;
 use crate::serve::memory::{Hold, Ledger};
+use crate::telemetry::serve as limits;
 
-/// Reads a message. An empty body is an empty message, and what follows the first object is ignored.
-pub fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, EtcdError> {
+/// Reads a message. An empty body is an empty message, and what follows the first object is ignored. Levels inside of
+/// each other are refused at `depth`.
+pub fn read<T: DeserializeOwned + Default>(body: &[u8], depth: usize) -> Result<T, EtcdError> {
     match serde_json::Deserializer::from_slice(body).into_iter::<Value>().next() {
         None => Ok(T::default()),
-        Some(Ok(value)) => from_value(value),
-        Some(Err(error)) => Err(EtcdError::malformed(error)),
+        Some(Ok(value)) => from_value(value, depth),
+        Some(Err(error)) => Err(malformed(&error)),
     }
 }
 
 /// Reads a message from its JSON value.
-pub fn from_value<T: DeserializeOwned + Default>(value: Value) -> Result<T, EtcdError> {
+fn from_value<T: DeserializeOwned + Default>(value: Value, depth: usize) -> Result<T, EtcdError> {
     if value.is_null() {
         return Ok(T::default());
     }
-    serde_json::from_value(lenient(value)).map_err(EtcdError::malformed)
+    let value = lenient(value, depth).ok_or_else(|| {
+        limits::refused(limits::OF_JSON);
+        EtcdError::malformed(TOO_DEEP)
+    })?;
+    serde_json::from_value(value).map_err(EtcdError::malformed)
+}
+
+/// What the parser says of a text that is too deep for it, before it says where.
+const TOO_DEEP: &str = "recursion limit exceeded";
+
+/// What is said of a text that is no JSON, or too deep.
+fn malformed(error: &serde_json::Error) -> EtcdError {
+    let text = error.to_string();
+    if text.starts_with(TOO_DEEP) {
+        limits::refused(limits::OF_JSON);
+    }
+    EtcdError::malformed(text)
 }
 
 /// Brings what is accepted beyond proto3 JSON into its form: absent fields given as `null`, integers written as
-/// `1.0` or `1e3`, which Lua does with large ones, and white space in a number or in base64.
-fn lenient(value: Value) -> Value {
-    match value {
+/// `1.0` or `1e3`, which Lua does with large ones, and white space in a number or in base64. None for what is as deep as
+/// this, as the parser counts, whose own limit is never less.
+fn lenient(value: Value, depth: usize) -> Option<Value> {
+    let inside = depth.saturating_sub(1);
+    Some(match value {
+        Value::Object(_) | Value::Array(_) if inside == 0 => return None,
         Value::Object(fields) => {
             let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
-            Value::Object(fields.map(|(name, value)| (name, lenient(value))).collect::<Map<_, _>>())
+            let fields = fields.map(|(name, value)| Some((name, lenient(value, inside)?)));
+            Value::Object(fields.collect::<Option<Map<_, _>>>()?)
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(lenient).collect()),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| lenient(item, inside)).collect::<Option<_>>()?)
+        }
         Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
         Value::String(text) if text.contains(char::is_whitespace) => {
             Value::String(text.chars().filter(|c| !c.is_whitespace()).collect())
         }
         other => other,
-    }
+    })
 }
 
 /// The integer that a floating-point number stands for.
@@ -55,6 +79,8 @@ fn whole(number: &Number) -> Option<Number> {
 pub struct Messages {
     buffer: BytesMut,
     limit: usize,
+    /// Levels at which one is refused.
+    depth: usize,
     /// Of the first message.
     end: End,
     /// How many bytes there were when they were last read.
@@ -65,10 +91,10 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// For messages of at most `limit` bytes.
-    pub fn new(limit: usize) -> Self {
+    /// For messages of at most `limit` bytes, with fewer than `depth` levels.
+    pub fn new(limit: usize, depth: usize) -> Self {
         let (buffer, end) = Default::default();
-        Self { buffer, limit, end, tried: 0, ledger: Ledger::default(), hold: None }
+        Self { buffer, limit, depth, end, tried: 0, ledger: Ledger::default(), hold: None }
     }
 
     /// Counts what is kept until it is a whole message.
@@ -110,11 +136,11 @@ impl Messages {
             Some(Ok(value)) => {
                 self.buffer.advance(read);
                 (self.end, self.tried) = (End::default(), 0);
-                from_value(value).map(Some)
+                from_value(value, self.depth).map(Some)
             }
             Some(Err(error)) if error.is_eof() && self.buffer.len() <= self.limit => Ok(None),
             Some(Err(error)) if error.is_eof() => Err(EtcdError::message_too_large(self.buffer.len(), self.limit)),
-            Some(Err(error)) => Err(EtcdError::malformed(error)),
+            Some(Err(error)) => Err(malformed(&error)),
         }
     }
 }
@@ -122,10 +148,11 @@ impl Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::limits::JSON_DEPTH;
     use crate::pb::etcdserverpb::{PutRequest, RangeRequest, TxnRequest, WatchRequest};
 
     fn range(body: &str) -> Result<RangeRequest, String> {
-        read(body.as_bytes()).map_err(|error| error.text().to_owned())
+        read(body.as_bytes(), JSON_DEPTH).map_err(|error| error.text().to_owned())
     }
 
     #[test]
@@ -156,6 +183,7 @@ mod tests {
         let txn: TxnRequest = read(
             br#"{"compare":[{"key":"YQ==","target":"MOD","result":"EQUAL","mod_revision":5}],
                 "success":[{"requestPut":{"key":"YQ==","value":"Yg==","lease":"7"}}]}"#,
+            JSON_DEPTH,
         )
         .expect("as APISIX writes it");
         assert_eq!((txn.compare.len(), txn.success.len()), (1, 1));
@@ -167,7 +195,20 @@ mod tests {
         for body in ["{", "[]", "5", r#"{"key":5}"#, r#"{"revision":"x"}"#, r#"{"revision":1.5}"#, r#"{"key":"*"}"#] {
             assert!(range(body).is_err(), "{body}");
         }
-        assert!(read::<PutRequest>(br#"{"key":"YQ==","value":{}}"#).is_err());
+        assert!(read::<PutRequest>(br#"{"key":"YQ==","value":{}}"#, JSON_DEPTH).is_err());
+    }
+
+    #[test]
+    fn levels_are_counted_as_the_parser_counts_them() {
+        let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        for depth in [3, 5, JSON_DEPTH] {
+            let read = |levels| read::<RangeRequest>(nested(levels).as_bytes(), depth);
+            assert!(read(depth - 1).is_ok(), "{depth}");
+            for levels in [depth, depth + 1, 1000] {
+                let refused = read(levels).expect_err("too deep");
+                assert!(refused.text().starts_with(TOO_DEEP), "{depth} {levels}: {}", refused.text());
+            }
+        }
     }
 
     #[test]
@@ -175,7 +216,7 @@ mod tests {
         let wire = br#"{"create_request":{"key":"YQ=="}}{"cancel_request":{"watch_id":3}}
             {"progress_request":{}}"#;
         for size in [1, 7, 1000] {
-            let mut messages = Messages::new(1000);
+            let mut messages = Messages::new(1000, JSON_DEPTH);
             let mut seen = 0;
             for piece in wire.chunks(size) {
                 messages.feed(piece);
@@ -186,15 +227,15 @@ mod tests {
             }
             assert_eq!(seen, 3, "in pieces of {size}");
         }
-        let mut messages = Messages::new(10);
+        let mut messages = Messages::new(10, JSON_DEPTH);
         messages.feed(b"{\"create_request\":{");
         assert!(messages.take::<WatchRequest>().is_err(), "above the limit");
-        let mut messages = Messages::new(1000);
+        let mut messages = Messages::new(1000, JSON_DEPTH);
         messages.feed(b"{\"create_request\":");
         assert!(messages.take::<WatchRequest>().expect("may go on").is_none());
         messages.feed(b"x");
         assert!(messages.finish::<WatchRequest>().is_err());
-        let mut messages = Messages::new(10);
+        let mut messages = Messages::new(10, JSON_DEPTH);
         messages.feed(b"}");
         assert!(messages.take::<WatchRequest>().is_err());
     }

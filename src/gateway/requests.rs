@@ -8,9 +8,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::json::Messages;
-use crate::rpc::EtcdError;
-use crate::rpc::node::MAX_MESSAGE;
-use crate::serve::memory::Ledger;
+use crate::rpc::{EtcdError, Node};
 use crate::serve::request::RequestBody;
 
 /// The requests in the body of one HTTP request.
@@ -20,8 +18,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(body: RequestBody, ledger: &Ledger) -> Self {
-        Self { body: body.uncounted(), messages: Messages::new(MAX_MESSAGE).counted(ledger) }
+    pub(super) fn new(body: RequestBody, node: &Node) -> Self {
+        let limits = node.live.get().limits;
+        let messages = Messages::new(limits.message_bytes(), limits.json_depth).counted(&node.memory);
+        Self { body: body.uncounted(), messages }
     }
 
     /// Whether all has been read and taken.

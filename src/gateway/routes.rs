@@ -18,7 +18,6 @@ use super::probes::Metrics;
 use super::{answer, json, path, probes, streams, watch};
 use crate::auth::{Caller, Credentials};
 use crate::pb::etcdserverpb::RangeRequest;
-use crate::rpc::node::MAX_MESSAGE;
 use crate::rpc::range::Form;
 use crate::rpc::router::WATCH;
 use crate::rpc::{EtcdError, Node};
@@ -212,7 +211,7 @@ fn refuse(what: &'static str) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
 async fn range(call: Call) -> Answer {
     let (node, caller) = (call.node.clone(), call.caller());
     let hold = Hold::of(call.request.extensions());
-    let request: RangeRequest = json::read(&read_body(call.request).await?)?;
+    let request: RangeRequest = read(&node, call.request).await?;
     node.catch_up(&request, false).await?;
     Ok(answer::message(node.range_message(&caller, &request, Form::Json, hold.as_ref())?))
 }
@@ -233,7 +232,7 @@ where
     A: Serialize + Message,
 {
     let hold = Hold::of(call.request.extensions());
-    let response = run(json::read(&read_body(call.request).await?)?).await?;
+    let response = run(read(&call.node, call.request).await?).await?;
     if let Some(hold) = hold {
         hold.grow(Form::Json.length(response.encoded_len()))?;
     }
@@ -265,22 +264,28 @@ fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, EtcdError> {
     }))
 }
 
-/// Reads a body that is not larger than a message may be, and refuses one that says it is before reading it.
-pub(super) async fn read_body(request: Request<RequestBody>) -> Result<Bytes, EtcdError> {
+/// Reads the message in the body of a request.
+pub(super) async fn read<T>(node: &Node, request: Request<RequestBody>) -> Result<T, EtcdError>
+where
+    T: DeserializeOwned + Default,
+{
+    let limits = node.live.get().limits;
+    json::read(&read_body(request, limits.body_bytes()).await?, limits.json_depth)
+}
+
+/// Reads a body of at most so many bytes, and refuses one that says it has more before reading it.
+async fn read_body(request: Request<RequestBody>, most: usize) -> Result<Bytes, EtcdError> {
     let body = request.into_body();
     if let Some(length) = body.size_hint().exact().and_then(|length| usize::try_from(length).ok())
-        && length > LIMIT
+        && length > most
     {
-        return Err(EtcdError::message_too_large(length, LIMIT));
+        return Err(EtcdError::message_too_large(length, most));
     }
-    match Limited::new(body, LIMIT).collect().await {
+    match Limited::new(body, most).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(EtcdError::message_too_large(LIMIT + 1, LIMIT))
+            Err(EtcdError::message_too_large(most + 1, most))
         }
         Err(error) => Err(EtcdError::of_body(&*error)),
     }
 }
-
-/// Largest body: a message of the largest size, whose bytes are a third longer in base64.
-const LIMIT: usize = MAX_MESSAGE / 3 * 4 + 4096;

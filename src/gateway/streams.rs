@@ -10,12 +10,11 @@ use tokio::time::Sleep;
 use tokio_stream::Stream as Answers;
 use tokio_stream::StreamExt;
 
+use super::answer;
 use super::requests::Requests;
-use super::routes::{Call, read_body};
-use super::{answer, json};
+use super::routes::{Call, read};
 use crate::pb::etcdserverpb::LeaseKeepAliveRequest;
 use crate::rpc::EtcdError;
-use crate::rpc::node::MAX_MESSAGE;
 use crate::serve::body::{AppBody, Stream};
 use crate::serve::rope::Rope;
 
@@ -24,7 +23,8 @@ type Line = Result<Vec<u8>, EtcdError>;
 /// Renews leases: one line for each request, until the requests end.
 pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, token) = (call.node.clone(), call.caller(), call.credentials.token.clone());
-    let mut requests = Requests::new(call.request.into_body(), &node.memory);
+    let mut requests = Requests::new(call.request.into_body(), &node);
+    let most = node.live.get().limits.message_bytes();
     let mut lines = Vec::new();
     loop {
         let request: LeaseKeepAliveRequest = match requests.next().await {
@@ -39,7 +39,7 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
             None => node.lease_keep_alive(&caller, request).await?,
         };
         lines.extend(line(&response)?);
-        if lines.len() > MAX_MESSAGE {
+        if lines.len() > most {
             return Err(EtcdError::too_large());
         }
     }
@@ -50,7 +50,7 @@ pub(super) async fn keep_alive(call: Call) -> Result<Response<AppBody>, EtcdErro
 /// Follows an election.
 pub(super) async fn observe(call: Call) -> Result<Response<AppBody>, EtcdError> {
     let (node, caller, deadline) = (call.node.clone(), call.caller(), call.deadline);
-    let request = json::read(&read_body(call.request).await?)?;
+    let request = read(&node, call.request).await?;
     if let Some(upstream) = node.answered_by("/v3electionpb.Election/Observe")? {
         // The etcd says nothing before there is a leader.
         let answers = tokio::select! {

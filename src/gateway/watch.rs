@@ -29,7 +29,7 @@ pub(super) async fn watch(mut call: Call) -> Result<Response<AppBody>, EtcdError
     let counted = call.counted.take();
     let (head, body) = call.request.into_parts();
     let takeover = head.extensions.get::<Takeover>().cloned();
-    let mut requests = Requests::new(body, &call.node.memory);
+    let mut requests = Requests::new(body, &call.node);
     let (watching, counted) = match open(&call.node, call.credentials, &head.extensions, &mut requests).await {
         Ok(watching) => (watching, counted),
         Err(error) => {

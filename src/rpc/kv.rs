@@ -7,10 +7,11 @@ use prost::Message;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::node::{MAX_REQUEST, Node};
+use super::node::Node;
 use super::permissions;
 use super::range::{self, Content, Form};
 use super::range_cache::Key;
+use super::sizes::{self, held};
 use super::status::EtcdError;
 use crate::auth::Caller;
 use crate::pb::etcdserverpb::kv_server::Kv;
@@ -25,7 +26,7 @@ use crate::pb::etcdserverpb::{
 use crate::pb::mvccpb::KeyValue;
 use crate::serve::memory::Hold;
 use crate::serve::rope::Rope;
-use crate::store::ops::txn::{MAX_OPS, Relation, Target};
+use crate::store::ops::txn::{Relation, Target};
 use crate::store::ops::{
     Compare, DeleteRange, Op, OpError, OpResult, Put, Range, RangeResult, Sort, SortTarget, Txn, TxnResult,
 };
@@ -62,21 +63,25 @@ impl Node {
             let key = Key { range: range.range, keys_only: range.keys_only, form };
             // What is kept is there anyway; what is there of others only as long as somebody is sent it is not.
             self.memory.check(self.ranges.outdated())?;
+            self.range_must_fit(&key)?;
             if let Some(kept) = self.ranges.read(&key, &self.store) {
+                // It may have grown since it was looked at.
+                self.must_fit(kept.bytes)?;
                 return range::message(&self.identity(), &Content::from(kept), form);
             }
         }
         let (result, revision) = self.range(caller, request)?;
+        let length = sizes::of_result(&result, form);
+        self.must_fit(length)?;
         if let Some(hold) = hold {
-            let length: usize = result.records.iter().map(|record| record.size()).sum();
-            hold.grow(form.length(length))?;
+            hold.grow(length)?;
         }
         range::message(&self.identity(), &Content::of(&result, form, revision), form)
     }
 
     /// Puts a key.
     pub async fn put(&self, caller: &Caller, request: PutRequest) -> Result<PutResponse, EtcdError> {
-        check_size(&request)?;
+        self.must_be_small(&request)?;
         let prev_kv = request.prev_kv;
         let put = read_put(&request);
         put.check()?;
@@ -101,19 +106,26 @@ impl Node {
 
     /// Runs a transaction.
     pub async fn txn(&self, caller: &Caller, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
-        check_size(&request)?;
-        let txn = read_txn(&request, MAX_OPS)?;
+        self.must_be_small(&request)?;
+        let limits = self.live.get().limits;
+        let txn = read_txn(&request, limits.txn_ops)?;
         txn.check()?;
         for lease in permissions::txn(caller, &request)? {
             self.may_write_keys_of(caller, lease).await?;
         }
-        let (result, revision) = if txn.is_read_only() {
+        let reads = txn.is_read_only();
+        let (result, revision) = if reads {
             let snapshot = self.read()?;
             (txn.read(&snapshot)?, snapshot.revision())
         } else {
             self.change(move |writer| writer.txn(&txn)).await?
         };
-        Ok(TxnResponse { header: self.header(revision), ..txn_response(&request, result) })
+        let response = TxnResponse { header: self.header(revision), ..txn_response(&request, result) };
+        // Its values are shared with the store until it is written. What has changed something is told in any case.
+        if reads && limits.answer_bytes < usize::MAX {
+            self.must_fit(response.encoded_len())?;
+        }
+        Ok(response)
     }
 
     /// Gives up history.
@@ -169,18 +181,6 @@ impl Kv for Node {
     async fn compact(&self, request: Request<CompactionRequest>) -> Result<Response<CompactionResponse>, Status> {
         Ok(Response::new(Self::compact(self, &self.caller(&request), request.into_inner()).await?))
     }
-}
-
-/// An answer that may be large, if there is memory for it.
-fn held<T: Message>(hold: Option<Hold>, answer: T) -> Result<Response<T>, Status> {
-    if let Some(hold) = hold {
-        hold.grow(answer.encoded_len())?;
-    }
-    Ok(Response::new(answer))
-}
-
-fn check_size(request: &impl Message) -> Result<(), EtcdError> {
-    if request.encoded_len() > MAX_REQUEST { Err(EtcdError::too_large()) } else { Ok(()) }
 }
 
 fn read_range(request: &RangeRequest) -> Result<Range, EtcdError> {
@@ -241,7 +241,7 @@ fn read_delete(request: &DeleteRangeRequest) -> Result<DeleteRange, EtcdError> {
 /// the one that etcd would have found first.
 fn read_txn(request: &TxnRequest, limit: usize) -> Result<Txn, EtcdError> {
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
-    let rest = limit.checked_sub(longest).ok_or(OpError::TooManyOps)?;
+    let rest = limit.checked_sub(longest).ok_or_else(sizes::too_many_ops)?;
     let ops = |ops: &[RequestOp]| ops.iter().map(|op| read_op(op, rest)).collect::<Result<Vec<_>, _>>();
     Ok(Txn {
         compare: request.compare.iter().map(read_compare).collect::<Result<_, _>>()?,

@@ -31,7 +31,7 @@ impl Node {
         let most = self.live.get().limits.leases;
         let grant = move |writer: &mut crate::store::Writer| {
             if writer.leases().len() >= most {
-                metrics::counter!(limits::REFUSED, "limit" => limits::OF_LEASES).increment(1);
+                limits::refused(limits::OF_LEASES);
                 return Err(OpError::TooManyLeases);
             }
             writer.lease_grant(LeaseId(request.id), request.ttl, fresh)

@@ -24,12 +24,6 @@ pub const ETCD_VERSION: &str = "3.5.21";
 /// Version of the cluster, as `apisix init_etcd` reads it.
 pub const CLUSTER_VERSION: &str = "3.5.0";
 
-/// Largest request in bytes: etcd's default.
-pub const MAX_REQUEST: usize = 1_572_864;
-
-/// Largest message in bytes on the wire: etcd's room for what surrounds a request.
-pub const MAX_MESSAGE: usize = MAX_REQUEST + (512 << 10);
-
 /// The server as its calls see it. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Node {

@@ -41,6 +41,8 @@ pub struct Key {
 pub struct Kept {
     /// The pairs, some in each piece.
     pub pieces: Vec<Bytes>,
+    /// How many bytes.
+    pub bytes: usize,
     /// How many pairs.
     pub count: usize,
     /// The revision that they are of.
@@ -140,6 +142,12 @@ impl RangeCache {
         self.alive.0.load(Ordering::Relaxed).saturating_sub(self.kept())
     }
 
+    /// Bytes of a range when it was last read; none if it is not kept.
+    pub fn last_size(&self, key: &Key) -> Option<usize> {
+        let bytes = self.entries.get(key)?.bytes.load(Ordering::Relaxed);
+        (bytes > 0).then_some(bytes)
+    }
+
     /// The range as it is now. None if it is too small to be worth keeping, or too large.
     pub fn read(&self, key: &Key, store: &Store) -> Option<Kept> {
         let snapshot = store.snapshot();
@@ -156,8 +164,7 @@ impl RangeCache {
             content.bring_to(&store.snapshot(), key, &self.alive);
             content.kept()
         };
-        let bytes = kept.pieces.iter().map(Bytes::len).sum();
-        if entry.bytes.swap(bytes, Ordering::Relaxed) != bytes {
+        if entry.bytes.swap(kept.bytes, Ordering::Relaxed) != kept.bytes {
             self.shed();
         }
         Some(kept)
@@ -183,6 +190,7 @@ impl Content {
     fn kept(&self) -> Kept {
         let filled = self.segments.iter().filter(|segment| segment.count > 0);
         Kept {
+            bytes: self.segments.iter().map(|segment| segment.bytes.len()).sum(),
             pieces: filled.map(|segment| segment.bytes.clone()).collect(),
             count: self.segments.iter().map(|segment| segment.count).sum(),
             revision: self.revision,

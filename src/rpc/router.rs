@@ -8,7 +8,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 
-use super::node::{MAX_MESSAGE, Node, credentials};
+use super::node::{Node, credentials};
 use super::range::Form;
 use super::status::EtcdError;
 use super::watch;
@@ -33,6 +33,9 @@ pub const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// numbers each.
 const MAX_LEASE: usize = 16 << 10;
 
+/// No limit of tonic's: what a message may have can change while the server runs, and is looked at before tonic does.
+const ANY: usize = u32::MAX as usize;
+
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
 /// The gRPC side of the port.
@@ -48,13 +51,13 @@ impl Router {
         let (health, health_service) = tonic_health::server::health_reporter();
         // The whole server is meant by the empty name, which is serving from the start.
         drop(health);
-        let routes = Routes::new(KvServer::new(node.clone()).max_decoding_message_size(MAX_MESSAGE))
+        let routes = Routes::new(KvServer::new(node.clone()).max_decoding_message_size(ANY))
             .add_service(LeaseServer::new(node.clone()).max_decoding_message_size(MAX_LEASE))
-            .add_service(ClusterServer::new(node.clone()))
-            .add_service(MaintenanceServer::new(node.clone()))
-            .add_service(AuthServer::new(node.clone()))
-            .add_service(LockServer::new(node.clone()))
-            .add_service(ElectionServer::new(node.clone()))
+            .add_service(ClusterServer::new(node.clone()).max_decoding_message_size(ANY))
+            .add_service(MaintenanceServer::new(node.clone()).max_decoding_message_size(ANY))
+            .add_service(AuthServer::new(node.clone()).max_decoding_message_size(ANY))
+            .add_service(LockServer::new(node.clone()).max_decoding_message_size(ANY))
+            .add_service(ElectionServer::new(node.clone()).max_decoding_message_size(ANY))
             .add_service(health_service)
             .add_service(reflection())
             .into_axum_router();
@@ -89,6 +92,8 @@ impl Router {
                 Err(error) => grpc::error(&error),
             },
             _ => {
+                let most = self.node.live.get().limits.message_bytes();
+                let request = request.map(|body| body.with_messages_of(most));
                 let Ok(response) = self.routes.clone().oneshot(request).await;
                 response.map(AppBody::Other)
             }
@@ -104,17 +109,14 @@ impl Router {
         let caller = self.node.auth.caller(&credentials(request.headers(), request.extensions()));
         let of_mirror = request.headers().contains_key(MIRROR);
         let hold = Hold::of(request.extensions());
-        let body = Limited::new(request.into_body(), MAX_MESSAGE + PREFIX);
+        let most = self.node.live.get().limits.message_bytes();
+        let body = Limited::new(request.into_body(), most.saturating_add(PREFIX));
         let refused = |error: BodyError| {
             let is_long = error.is::<LengthLimitError>();
-            if is_long {
-                EtcdError::message_too_large(MAX_MESSAGE + 1, MAX_MESSAGE)
-            } else {
-                EtcdError::of_body(&*error)
-            }
+            if is_long { EtcdError::message_too_large(most + 1, most) } else { EtcdError::of_body(&*error) }
         };
         let body = body.collect().await.map_err(refused)?.to_bytes();
-        let mut messages = Messages::new(MAX_MESSAGE);
+        let mut messages = Messages::new(most);
         messages.feed(&body);
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
         let request = RangeRequest::decode(message)

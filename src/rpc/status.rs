@@ -5,6 +5,7 @@ use tonic::Code;
 
 use crate::auth::{AuthError, ChangeError};
 use crate::store::{JournalError, OpError, ReadError, SubmitError};
+use crate::telemetry::serve as limits;
 
 /// Seconds after which a client may try again when there was too much of what others wanted.
 const OVERLOADED: u64 = 5;
@@ -32,13 +33,15 @@ impl EtcdError {
         Self::new(Code::InvalidArgument, reason.to_string())
     }
 
-    /// A request above the limit, in etcd's words.
+    /// A request above the limit, in etcd's words. Counts it.
     pub fn too_large() -> Self {
+        limits::refused(limits::OF_REQUEST);
         Self::new(Code::InvalidArgument, "etcdserver: request is too large")
     }
 
-    /// A message above what the transport accepts, in the words of etcd's transport.
+    /// A message above what the transport accepts, in the words of etcd's transport. Counts it.
     pub fn message_too_large(got: usize, limit: usize) -> Self {
+        limits::refused(limits::OF_REQUEST);
         Self::new(Code::ResourceExhausted, format!("grpc: received message larger than max ({got} vs. {limit})"))
     }
 
@@ -48,6 +51,16 @@ impl EtcdError {
             Code::ResourceExhausted,
             format!("grpc: trying to send message larger than max ({length} vs. {limit})"),
         )
+    }
+
+    /// An answer of more bytes than answers may have.
+    pub fn answer_above(most: usize) -> Self {
+        let text = format!(
+            "confcast: the answer has more than the {} MiB that it may have (--max-answer-mib); read the range page by \
+             page, with a limit",
+            most >> 20
+        );
+        Self::new(Code::ResourceExhausted, text)
     }
 
     /// The server has no complete configuration yet. An empty answer instead would make gateways drop their routes.

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use prost::Message as _;
 
 use super::ending::Ending;
-use super::node::{MAX_MESSAGE, Node, credentials};
+use super::node::{Node, credentials};
 use super::router::WATCH;
 use super::status::EtcdError;
 use crate::auth::{Auth, Credentials, Standing};
@@ -48,7 +48,7 @@ pub fn watch(node: &Node, request: Request<RequestBody>) -> Response<AppBody> {
         watching.session.be_exact();
     }
     grpc::answer(AppBody::stream(WatchBody {
-        messages: Messages::new(MAX_MESSAGE).counted(&node.memory),
+        messages: Messages::new(node.live.get().limits.message_bytes()).counted(&node.memory),
         watching,
         requests: Some(request.into_body().uncounted()),
         identity: node.identity(),
@@ -100,7 +100,7 @@ impl Watching {
         let place = match extensions.get::<Streams>() {
             None => None,
             Some(streams) => Some(streams.enter().ok_or_else(|| {
-                metrics::counter!(limits::REFUSED, "limit" => limits::OF_STREAMS).increment(1);
+                limits::refused(limits::OF_STREAMS);
                 EtcdError::too_many("watch streams on one connection")
             })?),
         };
@@ -126,7 +126,7 @@ impl Watching {
 
     fn create(&mut self, create: &WatchCreateRequest) {
         if self.session.watchers() >= self.live.get().limits.watchers {
-            metrics::counter!(limits::REFUSED, "limit" => limits::OF_WATCHERS).increment(1);
+            limits::refused(limits::OF_WATCHERS);
             return self.session.refuse(TOO_MANY);
         }
         let filters: Vec<_> = create.filters().collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,7 @@ use crate::gateway::{Gateway, Metrics};
 use crate::rpc::Node;
 use crate::rpc::router::{self, Router};
 use crate::telemetry::calls::Call;
+use crate::telemetry::serve::{self as limits, refused};
 
 /// What answers the requests on the port.
 #[derive(Clone, Debug)]
@@ -38,7 +39,10 @@ pub struct Service {
     memory: Ledger,
 }
 
-/// How long things may take.
+/// Stands for no bound of a time: longer than any connection lives, and short enough to be added to any clock.
+pub const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// How long things may take. [`FOREVER`] stands for no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// From the connection to its first bytes; on HTTP/2 from there to the first ping as well. Default 10 s.
@@ -102,6 +106,8 @@ pub(super) struct Client {
     peer: Arc<Peer>,
     /// None on HTTP/1.1, where one request comes after the other.
     streams: Option<Streams>,
+    /// Fields that the headers of a request may have.
+    fields: usize,
 }
 
 impl Client {
@@ -113,6 +119,13 @@ impl Client {
 
     /// Begins to answer a request of HTTP/2.
     pub(super) fn start(&self, mut request: Request<RequestBody>) -> Reply {
+        // Over HTTP/1.1 the parser counts them.
+        if request.headers().len() > self.fields {
+            refused(limits::OF_HEADERS);
+            let mut response = Response::new(AppBody::Empty);
+            *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Reply::Now(response);
+        }
         request.extensions_mut().insert(self.peer.clone());
         if let Some(streams) = &self.streams {
             request.extensions_mut().insert(streams.clone());
@@ -149,11 +162,18 @@ pub(super) async fn run(
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> Option<Task> {
-    let times = port.live.get().times;
+    let (times, most) = {
+        let settings = port.live.get();
+        (settings.times, settings.limits)
+    };
+    let started = Instant::now();
     let opened = tokio::select! {
         () = stop.cancelled() => return None,
         opened = open(stream, address, &port, times) => opened,
     };
+    if !matches!(opened, Ok(Some(_))) && started.elapsed() >= times.first_bytes {
+        refused(limits::OF_HANDSHAKE);
+    }
     let (socket, protocol, peer) = match opened {
         Ok(opened) => opened?,
         Err(error) => {
@@ -162,13 +182,12 @@ pub(super) async fn run(
         }
     };
     let streams = matches!(protocol, Protocol::Http2).then(|| Streams::new(port.live.clone()));
-    let client = Client { service: port.service, peer: Arc::new(peer), streams };
+    let client = Client { service: port.service, peer: Arc::new(peer), streams, fields: most.header_fields };
     match protocol {
-        Protocol::Http1 => http1::run(socket, client, times, stop).await,
+        Protocol::Http1 => http1::run(socket, client, (times, &most), stop).await,
         Protocol::Http2 => {
-            let watches = port.live.get().limits.watch_streams;
             // Boxed, as it is larger than the other.
-            if let Err(error) = Box::pin(http2::run(socket, client, times, watches, stop, tasks)).await {
+            if let Err(error) = Box::pin(http2::run(socket, client, (times, &most), stop, tasks)).await {
                 tracing::debug!(%error, "connection ended");
             }
             None

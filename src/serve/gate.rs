@@ -87,7 +87,7 @@ impl Gate {
     }
 
     fn tell(&self, limit: &'static str, address: IpAddr, flag: &str) {
-        metrics::counter!(telemetry::serve::REFUSED, "limit" => limit).increment(1);
+        telemetry::serve::refused(limit);
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TOLD) {
             *told = Some(Instant::now());

@@ -17,9 +17,19 @@ use super::request::RequestBody;
 use super::socket::Socket;
 use super::takeover::{Takeover, Task};
 use super::unflushed::Unflushed;
+use crate::config::limits::Limits;
+use crate::telemetry::serve::{self as limits, refused};
+
+/// Most fields of headers that there is room for, as the parser makes room for all that there may be.
+const MOST_FIELDS: usize = 4096;
 
 /// Serves a connection until it ends, or until a handler takes it over: then returns what goes on with it.
-pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: CancellationToken) -> Option<Task> {
+pub(super) async fn run(
+    socket: Socket,
+    client: Client,
+    (times, most): (Times, &Limits),
+    stop: CancellationToken,
+) -> Option<Task> {
     let takeover = Takeover::default();
     let offered = takeover.clone();
     let respond = service_fn(move |mut request: Request<Incoming>| {
@@ -30,7 +40,10 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
         client.clone().call(request.map(RequestBody::http1))
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(times.next_request).max_headers(100);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(times.next_request)
+        .max_headers(most.header_fields.min(MOST_FIELDS))
+        .max_header_size(most.header_bytes);
     let (socket, behind) = Unflushed::new(socket);
     let mut connection = http.serve_connection(TokioIo::new(socket), respond);
     let mut stopped = std::pin::pin!(stop.cancelled());
@@ -49,6 +62,11 @@ pub(super) async fn run(socket: Socket, client: Client, times: Times, stop: Canc
         }
         ended.map(|ended| {
             if let Err(error) = ended {
+                if error.is_parse_too_large() {
+                    refused(limits::OF_HEADERS);
+                } else if error.is_timeout() {
+                    refused(limits::OF_NEXT_REQUEST);
+                }
                 tracing::debug!(%error, "connection ended");
             }
             None

@@ -23,35 +23,32 @@ use super::exchange::{self, Exchange};
 use super::request::RequestBody;
 use super::rope::Rope;
 use super::socket::Socket;
+use crate::config::limits::Limits;
+use crate::telemetry::serve::{self as limits, refused};
 
-/// Requests other than watches that a connection may have at the same time. A client that knows HTTP/2 waits with more;
-/// each that has begun costs 8 KiB, whether it goes on or not. etcd has no such limit.
-const CALLS: usize = 4096;
-
-/// Streams on one connection that has no limit for watches.
+/// Streams on one connection that has no limit for them.
 const MAX_STREAMS: u32 = 1 << 20;
 
 /// Bytes that a client may send before it is read, on a stream and on a connection.
 const WINDOW: u32 = 1 << 20;
 
-/// Serves a connection, which may have so many watches, until the client leaves, or, once `stop` is cancelled, until its
+/// Serves a connection within limits until the client leaves, or, once `stop` is cancelled, until its
 /// requests are answered.
 pub(super) async fn run(
     socket: Socket,
     client: Client,
-    times: Times,
-    watches: usize,
+    (times, most): (Times, &Limits),
     stop: CancellationToken,
     tasks: TaskTracker,
 ) -> io::Result<()> {
-    let streams = u32::try_from(watches.saturating_add(CALLS));
+    let streams = u32::try_from(most.streams());
     let (io, flush) = coalesce(socket);
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(streams.unwrap_or(MAX_STREAMS).min(MAX_STREAMS))
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .max_header_list_size(16 << 10);
+        .max_header_list_size(u32::try_from(most.header_bytes).unwrap_or(u32::MAX));
     let mut handshake = Box::pin(builder.handshake::<_, Rope>(io));
     let handshake = poll_fn(|cx| {
         let shaken = handshake.as_mut().poll(cx);
@@ -59,7 +56,10 @@ pub(super) async fn run(
         shaken
     });
     // The preface has come, but it may be that nothing can be written.
-    let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else { return Ok(()) };
+    let Ok(connection) = tokio::time::timeout(times.first_bytes, handshake).await else {
+        refused(limits::OF_HANDSHAKE);
+        return Ok(());
+    };
     let mut connection = connection.map_err(io::Error::other)?;
     let ping = connection.ping_pong().map(|pings| KeepAlive::new(pings, times));
     let mut driver = Driver { connection, flush, client, tasks, watches: Drain::default(), ping };
@@ -90,6 +90,7 @@ impl Driver {
         if let Some(ping) = &mut self.ping
             && ping.poll_lost(&self.flush, cx).is_ready()
         {
+            refused(limits::OF_KEEPALIVE);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         loop {

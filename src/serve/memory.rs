@@ -116,7 +116,7 @@ impl Hold {
 
 impl Counts {
     fn refuse(&self) -> EtcdError {
-        metrics::counter!(limits::REFUSED, "limit" => limits::OF_MEMORY).increment(1);
+        limits::refused(limits::OF_MEMORY);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TOLD) {
             *told = Some(Instant::now());

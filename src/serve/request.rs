@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::body::BodyError;
+use super::grpc::PREFIX;
 use super::memory::Hold;
-use crate::rpc::status::Refused;
+use crate::rpc::status::{EtcdError, Refused};
 
 /// A request body, of either protocol.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct RequestBody {
     source: Source,
     /// Where what is read is counted.
     hold: Option<Hold>,
+    /// How long messages of gRPC may be that are in it.
+    messages: Option<Lengths>,
 }
 
 /// Where a body comes from.
@@ -37,14 +40,14 @@ enum Source {
 impl RequestBody {
     /// The body of a request of HTTP/1.1.
     pub(super) fn http1(body: Incoming) -> Self {
-        Self { source: Source::Http1(body), hold: None }
+        Self { source: Source::Http1(body), hold: None, messages: None }
     }
 
     /// The body of a request of HTTP/2 with these headers.
     pub(super) fn http2(stream: RecvStream, headers: &HeaderMap) -> Self {
         let length = headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        Self { source: Source::Http2 { stream, length, ended: false }, hold: None }
+        Self { source: Source::Http2 { stream, length, ended: false }, hold: None, messages: None }
     }
 
     /// Counts what is read.
@@ -57,6 +60,12 @@ impl RequestBody {
     pub fn uncounted(self) -> Self {
         Self { hold: None, ..self }
     }
+
+    /// Refuses messages of gRPC of more than so many bytes, once they have said how long they are.
+    #[must_use]
+    pub fn with_messages_of(self, most: usize) -> Self {
+        Self { messages: Some(Lengths { most, head: [0; PREFIX], seen: 0, left: 0 }), ..self }
+    }
 }
 
 /// What is read is there once more when it has been decoded.
@@ -68,12 +77,14 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = std::task::ready!(self.source.poll_frame(cx));
-        if let Some(hold) = &self.hold
-            && let Some(Ok(frame)) = &frame
+        if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
-            && let Err(refused) = hold.grow(data.len() * COPIES)
         {
-            return Poll::Ready(Some(Err(Refused::from(refused).into())));
+            let counted = self.hold.as_ref().map_or(Ok(()), |hold| hold.grow(data.len() * COPIES));
+            let seen = counted.and_then(|()| self.messages.as_mut().map_or(Ok(()), |messages| messages.see(data)));
+            if let Err(refused) = seen {
+                return Poll::Ready(Some(Err(Refused::from(refused).into())));
+            }
         }
         Poll::Ready(frame)
     }
@@ -118,5 +129,61 @@ impl Source {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => Some(Err(error.into())),
         })
+    }
+}
+
+/// Looks at how long the messages of gRPC in a body say that they are.
+#[derive(Debug)]
+struct Lengths {
+    most: usize,
+    /// The prefix of the next one, as far as it has come.
+    head: [u8; PREFIX],
+    seen: usize,
+    /// Bytes of the present one that are still to come.
+    left: usize,
+}
+
+impl Lengths {
+    fn see(&mut self, mut data: &[u8]) -> Result<(), EtcdError> {
+        loop {
+            let (_, rest) = data.split_at(self.left.min(data.len()));
+            self.left -= data.len() - rest.len();
+            data = rest;
+            let Some((first, rest)) = data.split_first() else { return Ok(()) };
+            self.head[self.seen] = *first;
+            self.seen += 1;
+            data = rest;
+            if self.seen == PREFIX {
+                let [_, length @ ..] = self.head;
+                let length = u32::from_be_bytes(length) as usize;
+                if length > self.most {
+                    return Err(EtcdError::message_too_large(length, self.most));
+                }
+                (self.seen, self.left) = (0, length);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_that_are_too_long_are_found_whatever_the_pieces() {
+        let mut wire = Vec::new();
+        for length in [3_u8, 0, 5, 6] {
+            wire.extend([0, 0, 0, 0, length]);
+            wire.extend(vec![9; usize::from(length)]);
+        }
+        for size in 1..wire.len() {
+            let mut lengths = Lengths { most: 5, head: [0; PREFIX], seen: 0, left: 0 };
+            // The last one is refused once its length is there.
+            let (fine, last) = wire.split_at(wire.len() - 6);
+            let (fine, length) = fine.split_at(fine.len() - 1);
+            assert!(fine.chunks(size).all(|piece| lengths.see(piece).is_ok()), "{size}");
+            let refused = lengths.see(&[length, last].concat()).expect_err("too long");
+            assert_eq!(refused.text(), "grpc: received message larger than max (6 vs. 5)");
+        }
     }
 }

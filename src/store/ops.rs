@@ -29,7 +29,7 @@ pub enum OpError {
     /// `ignore_lease` together with a lease.
     #[error("lease is provided")]
     LeaseProvided,
-    /// More than [`txn::MAX_OPS`] comparisons or operations.
+    /// More comparisons or operations than a transaction may have.
     #[error("too many operations in txn request")]
     TooManyOps,
     /// A transaction that puts a key twice, or puts what it deletes.

@@ -17,6 +17,22 @@ pub const OF_WATCHERS: &str = "watchers";
 pub const OF_MEMORY: &str = "memory";
 /// The limit on leases.
 pub const OF_LEASES: &str = "leases";
+/// The limit on bytes of requests, messages and bodies.
+pub const OF_REQUEST: &str = "request_bytes";
+/// The limit on operations of a transaction.
+pub const OF_TXN: &str = "txn_ops";
+/// The limit on bytes of an answer.
+pub const OF_ANSWER: &str = "answer_bytes";
+/// The limits on bytes and fields of headers.
+pub const OF_HEADERS: &str = "headers";
+/// The limit on levels of JSON.
+pub const OF_JSON: &str = "json_depth";
+/// The time from a connection to its first bytes.
+pub const OF_HANDSHAKE: &str = "handshake";
+/// The time until the next request over HTTP/1.1, which connections that are not used any more reach as well.
+pub const OF_NEXT_REQUEST: &str = "next_request";
+/// The time for the answer to a ping.
+pub const OF_KEEPALIVE: &str = "keepalive";
 /// The limit on failed log-ins of one user from one address.
 pub const OF_LOGINS: &str = "failed_logins";
 /// The limit on failed log-ins from one address.
@@ -31,6 +47,14 @@ pub const LIMITS: &[&str] = &[
     OF_WATCHERS,
     OF_LEASES,
     OF_MEMORY,
+    OF_REQUEST,
+    OF_TXN,
+    OF_ANSWER,
+    OF_HEADERS,
+    OF_JSON,
+    OF_HANDSHAKE,
+    OF_NEXT_REQUEST,
+    OF_KEEPALIVE,
     OF_LOGINS,
     OF_LOGINS_OF_ADDRESS,
     OF_LOGINS_OF_USER,
@@ -54,7 +78,7 @@ subject! {
     Counter SENT = "confcast_sent_bytes_total", "protocol" in &[HTTP1, HTTP2];
     /// Bytes that came from clients
     Counter RECEIVED = "confcast_received_bytes_total", "protocol" in &[HTTP1, HTTP2];
-    /// What was refused because there is too much of it
+    /// What was refused because there is too much of it, and connections that were closed because they took too long
     Counter REFUSED = "confcast_refused_total", "limit" in LIMITS;
     /// Memory of requests that are being read and answers that are being sent, in bytes, as far as it is counted
     Gauge MEMORY = "confcast_requests_memory_bytes";
@@ -68,4 +92,9 @@ subject! {
     Counter TLS_FAILED = "confcast_tls_handshakes_failed_total";
     /// When the certificate that is shown ends, in seconds since the epoch; 0 without TLS
     Gauge TLS_EXPIRY = "confcast_tls_certificate_expiry_seconds", "port" in PORTS;
+}
+
+/// Counts what a limit has refused.
+pub fn refused(limit: &'static str) {
+    metrics::counter!(REFUSED, "limit" => limit).increment(1);
 }

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::apisix::schema;
 use crate::auth::{Auth, Caller, Credentials};
+use crate::config::limits::JSON_DEPTH;
 use crate::envoy::{Resource, ResourceType, decode};
 use crate::gateway::json;
 use crate::pb::etcdserverpb::{
@@ -83,9 +84,9 @@ pub fn gateway_json(data: &[u8]) {
 }
 
 fn read_twice<T: DeserializeOwned + Serialize + Default + PartialEq + std::fmt::Debug>(body: &[u8]) {
-    if let Ok(message) = json::read::<T>(body) {
+    if let Ok(message) = json::read::<T>(body, JSON_DEPTH) {
         let text = serde_json::to_vec(&message).expect("a message can be written");
-        assert_eq!(json::read::<T>(&text).expect("its own form"), message);
+        assert_eq!(json::read::<T>(&text, JSON_DEPTH).expect("its own form"), message);
     }
 }
 
@@ -149,7 +150,7 @@ fn translates(resources: Vec<Resource>) {
 }
 
 fn stream(body: &[u8], size: usize) -> Vec<WatchRequest> {
-    let mut messages = json::Messages::new(1 << 20);
+    let mut messages = json::Messages::new(1 << 20, JSON_DEPTH);
     let mut seen = Vec::new();
     for piece in body.chunks(size) {
         messages.feed(piece);

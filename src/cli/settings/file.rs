@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{SettingsError, wrong};
+use crate::cli::args::times::Span;
 use crate::cli::args::upstream::WhenUpstreamAway;
 
 /// The file. Its names are those of the flags, with `_` for `-`.
@@ -85,14 +86,25 @@ pub(in crate::cli) struct File {
     pub(super) max_connections: Option<usize>,
     pub(super) max_connections_per_address: Option<usize>,
     pub(super) max_watch_streams_per_connection: Option<usize>,
+    pub(super) max_concurrent_streams: Option<usize>,
     pub(super) max_watchers_per_stream: Option<usize>,
     pub(super) max_leases: Option<usize>,
+    pub(super) max_request_bytes: Option<usize>,
+    pub(super) max_txn_ops: Option<usize>,
+    pub(super) max_answer_mib: Option<usize>,
+    pub(super) max_header_bytes: Option<usize>,
+    pub(super) max_header_fields: Option<usize>,
+    pub(super) max_json_depth: Option<usize>,
     pub(super) max_failed_logins: Option<usize>,
     pub(super) memory_budget_mib: Option<usize>,
+    pub(super) handshake_seconds: Option<u64>,
+    pub(super) next_request_seconds: Option<u64>,
+    pub(super) grpc_keepalive_interval: Option<Span>,
+    pub(super) grpc_keepalive_timeout: Option<Span>,
 }
 
 /// Names of the settings that change while the server runs.
-pub(in crate::cli) const LIVE: [&str; 15] = [
+pub(in crate::cli) const LIVE: [&str; 26] = [
     "log",
     "admin_token_file",
     "admin_debug",
@@ -107,7 +119,18 @@ pub(in crate::cli) const LIVE: [&str; 15] = [
     "max_watch_streams_per_connection",
     "max_watchers_per_stream",
     "max_leases",
+    "max_concurrent_streams",
+    "max_request_bytes",
+    "max_txn_ops",
+    "max_answer_mib",
+    "max_header_bytes",
+    "max_header_fields",
+    "max_json_depth",
     "max_failed_logins",
+    "handshake_seconds",
+    "next_request_seconds",
+    "grpc_keepalive_interval",
+    "grpc_keepalive_timeout",
 ];
 
 /// The text of the file.

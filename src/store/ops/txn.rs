@@ -16,9 +16,6 @@ use crate::store::snapshot::{ReadError, Snapshot, View};
 use crate::store::transaction::Transaction;
 use crate::store::writer::Writer;
 
-/// Most comparisons, and most operations on each side, nested ones included: etcd's default.
-pub const MAX_OPS: usize = 128;
-
 /// A transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Txn {
@@ -115,21 +112,20 @@ impl Txn {
         })
     }
 
-    /// The checks that need no state: keys, sizes and duplicate puts.
+    /// The checks that need no state: keys and duplicate puts. How many operations there may be is decided where they come
+    /// from.
     pub fn check(&self) -> Result<(), OpError> {
-        self.check_shape(MAX_OPS)?;
+        self.check_each_put()?;
         check_duplicates(&self.success)?;
         check_duplicates(&self.failure)?;
         Ok(())
     }
 
-    fn check_shape(&self, limit: usize) -> Result<(), OpError> {
-        let longest = self.compare.len().max(self.success.len()).max(self.failure.len());
-        let rest = limit.checked_sub(longest).ok_or(OpError::TooManyOps)?;
+    fn check_each_put(&self) -> Result<(), OpError> {
         for op in self.success.iter().chain(&self.failure) {
             match op {
                 Op::Put(put) => put.check()?,
-                Op::Txn(inner) => inner.check_shape(rest)?,
+                Op::Txn(inner) => inner.check_each_put()?,
                 Op::Range(..) | Op::DeleteRange(_) => {}
             }
         }
