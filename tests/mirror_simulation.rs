@@ -8,7 +8,7 @@ use bytes::Bytes;
 use confcast::pb::etcdserverpb::{ResponseHeader, WatchResponse};
 use confcast::pb::mvccpb::event::EventType;
 use confcast::pb::mvccpb::{Event, KeyValue};
-use confcast::store::{KeyRange, LeaseId, MemoryOnly, Origin, Record, Restored, Retention, Revision, Writer};
+use confcast::store::{KeyRange, LeaseId, MemoryOnly, Origin, Record, Restored, Retention, Revision, View, Writer};
 use confcast::upstream::Prefixes;
 use confcast::upstream::engine::{Engine, News, Next};
 use rand::rngs::StdRng;
@@ -16,6 +16,9 @@ use rand::{Rng, SeedableRng};
 
 const CLUSTER: u64 = 7;
 const STEPS: usize = 600;
+
+/// Revisions of the past that are asked for.
+const HISTORY: u32 = 20;
 
 type State = BTreeMap<Bytes, KeyValue>;
 
@@ -89,6 +92,10 @@ struct World {
     /// Whether anything happened after which a mirror may not know.
     lossy: bool,
     repairs: usize,
+    steps: usize,
+    /// Whether the etcd's past is another one than that of the store may be, of which the present says nothing where both
+    /// have come to the same.
+    restored: bool,
 }
 
 fn writer(restored: Restored) -> Writer {
@@ -106,13 +113,15 @@ impl World {
             prefixes: prefixes.clone(),
             random: StdRng::seed_from_u64(seed),
             etcd: Etcd { history: vec![(Vec::new(), State::new())], compacted: 0 },
-            engine: Engine::of(prefixes.clone()),
+            engine: Engine::of(prefixes.clone(), HISTORY),
             writer: writer(Restored::empty_at(Revision::ZERO)),
             next: None,
             watch: None,
             following: false,
             lossy: false,
             repairs: 0,
+            steps: 0,
+            restored: false,
         }
     }
 
@@ -126,6 +135,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        self.steps += 1;
         match self.random.random_range(0..1_000) {
             0..350 => self.etcd.write(&mut self.random),
             350..365 => {
@@ -138,7 +148,7 @@ impl World {
                 self.etcd.history.truncate(to);
                 self.etcd.compacted = self.etcd.compacted.min(to);
                 self.cut();
-                self.lossy = true;
+                (self.lossy, self.restored) = (true, true);
                 for _ in 0..self.random.random_range(0..60) {
                     self.etcd.write(&mut self.random);
                 }
@@ -155,9 +165,15 @@ impl World {
         self.check()
     }
 
-    /// The mirror starts again with what its data directory has.
+    /// The mirror starts again with what its data directory has, if it has one.
     fn crash(&mut self) {
         self.cut();
+        if self.random.random_bool(0.3) {
+            let nothing = Restored::empty_at(Revision::ZERO);
+            (self.engine, self.writer) = (Engine::of(self.prefixes.clone(), HISTORY), writer(nothing));
+            self.restored = false;
+            return;
+        }
         let snapshot = self.writer.snapshot();
         let revision = snapshot.revision();
         let again = |own: &std::sync::Arc<Record>| {
@@ -166,7 +182,7 @@ impl World {
         };
         let records = snapshot.range(&KeyRange::all()).map(again).collect();
         let restored = Restored { records, deleted_unknown_through: revision, ..Restored::empty_at(revision) };
-        (self.engine, self.writer) = (Engine::of(self.prefixes.clone()), writer(restored));
+        (self.engine, self.writer) = (Engine::of(self.prefixes.clone(), HISTORY), writer(restored));
     }
 
     fn turn(&mut self) -> Result<(), String> {
@@ -178,6 +194,17 @@ impl World {
                 (self.watch, self.following) = (None, false);
                 let pairs = self.mirrored(self.etcd.revision()).map(record).collect();
                 self.engine.loaded(&mut self.writer, CLUSTER, here, pairs)
+            }
+            Some(Next::Begin(at)) => {
+                (self.watch, self.following) = (None, false);
+                let at = usize::try_from(at.0).expect("positive").max(self.etcd.compacted);
+                if self.random.random_bool(0.1) {
+                    (self.engine.past_is_gone(), None)
+                } else {
+                    let pairs = self.mirrored(at).map(record).collect();
+                    let at = Revision(i64::try_from(at).expect("small"));
+                    self.engine.loaded(&mut self.writer, CLUSTER, at, pairs)
+                }
             }
             Some(Next::Compare(at)) => {
                 let at = usize::try_from(at.0).expect("positive");
@@ -234,6 +261,16 @@ impl World {
         (!events.is_empty()).then_some(WatchResponse { events, ..response })
     }
 
+    fn check_at(&self, revision: usize, view: View<'_>) -> Result<(), String> {
+        let own: Vec<_> = view.range(&KeyRange::all()).collect();
+        let same = own.len() == self.mirrored(revision).count()
+            && own.iter().zip(self.mirrored(revision)).all(|(own, pair)| {
+                (&own.key, &own.value, own.create_revision.0, own.mod_revision.0, own.version)
+                    == (&pair.key, &pair.value, pair.create_revision, pair.mod_revision, pair.version)
+            });
+        if same { Ok(()) } else { Err(format!("at {revision}: {own:?}\nbut {:?}", self.etcd.state(revision))) }
+    }
+
     /// While it follows, the store is what the etcd was at the store's revision.
     fn check(&self) -> Result<(), String> {
         let snapshot = self.writer.snapshot();
@@ -241,13 +278,14 @@ impl World {
         if !self.following {
             return Ok(());
         }
-        let own: Vec<_> = snapshot.range(&KeyRange::all()).collect();
-        let same = own.len() == self.mirrored(revision).count()
-            && own.iter().zip(self.mirrored(revision)).all(|(own, pair)| {
-                (&own.key, &own.value, own.create_revision.0, own.mod_revision.0, own.version)
-                    == (&pair.key, &pair.value, pair.create_revision, pair.mod_revision, pair.version)
-            });
-        if same { Ok(()) } else { Err(format!("at {revision}: {own:?}\nbut {:?}", self.etcd.state(revision))) }
+        self.check_at(revision, snapshot.current())?;
+        if self.restored {
+            return Ok(());
+        }
+        // And what it was, as far as that is known.
+        let past = revision.saturating_sub(self.steps % (HISTORY as usize + 5)).max(1);
+        let at = Revision(i64::try_from(past).expect("small"));
+        snapshot.at(at).map_or(Ok(()), |view| self.check_at(past, view))
     }
 }
 

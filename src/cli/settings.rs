@@ -83,6 +83,7 @@ pub(super) fn resolve_with(args: ServeArgs, text: &str) -> Result<Config, Settin
         user: file.upstream_user,
         password_file: file.upstream_password_file,
         prefixes: file.upstream_prefix,
+        history: file.upstream_history,
         when_away: file.when_upstream_away,
         open_reads: file.upstream_open_reads,
     };

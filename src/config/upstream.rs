@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// An etcd, or another confcast, that is mirrored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct UpstreamConfig {
     /// URLs of its members, `http://` or `https://`, tried in turn.
     pub endpoints: Vec<String>,
@@ -20,6 +20,28 @@ pub struct UpstreamConfig {
     /// Whether clients may read without users although the etcd has users. Default no: then nothing is served from
     /// such an etcd.
     pub open_reads: bool,
+    /// How many revisions of the past are asked for by a mirror that starts without data, so that watches that were begun
+    /// at another replica go on here. Default [`HISTORY`].
+    pub history: u32,
+}
+
+/// Revisions of the past that a mirror asks for at its start: some minutes of a busy fleet, and less than a second of
+/// reading.
+pub const HISTORY: u32 = 10_000;
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            ca: None,
+            identity: None,
+            user: None,
+            prefixes: Vec::new(),
+            when_away: WhenAway::default(),
+            open_reads: false,
+            history: HISTORY,
+        }
+    }
 }
 
 /// What a mirror does with reads while its etcd is away.

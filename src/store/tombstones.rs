@@ -21,7 +21,9 @@ pub struct Tombstones {
 impl Tombstones {
     /// For a history of which nothing up to `revision` is known.
     pub fn unknown_through(revision: Revision) -> Self {
-        Self { revisions: OrdMap::new(), unknown_through: revision }
+        // An etcd is at 1 before anything has happened.
+        let unknown_through = if revision == Revision(1) { Revision::ZERO } else { revision };
+        Self { revisions: OrdMap::new(), unknown_through }
     }
 
     /// Records that `key` was deleted at `revision`.

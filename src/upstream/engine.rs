@@ -21,6 +21,9 @@ const EMPTY: Revision = Revision(1);
 pub enum Next {
     /// Read the whole state, and tell it by [`Engine::loaded`].
     Load,
+    /// The same at this revision of the past, from which on there is history then; [`Engine::past_is_gone`] if it is not
+    /// to be had any more.
+    Begin(Revision),
     /// Read the whole state at this revision of the past, and tell it by [`Engine::compared`].
     Compare(Revision),
     /// Watch everything from this revision on, instead of what was watched before, and tell each response by
@@ -68,18 +71,32 @@ pub struct Engine {
     proof: Proof,
     /// The revision at which the state was read last, and the watch was refused.
     refused: Option<Revision>,
+    /// How many revisions before the newest one the history of a store begins that has none yet.
+    history: i64,
+    /// What the etcd was at when such a store was filled from the past, until the store is there as well.
+    behind: Option<Revision>,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self::of(Prefixes::default())
+        Self::of(Prefixes::default(), 0)
     }
 }
 
 impl Engine {
-    /// Of a mirror of these keys.
-    pub fn of(prefixes: Prefixes) -> Self {
-        Self { prefixes, cluster: None, here: 0, other: false, proof: Proof::Awaited, refused: None }
+    /// Of a mirror of these keys, which asks for so many revisions of the past when it has nothing yet: clients come to
+    /// it that have watched somewhere else, and have to begin there.
+    pub fn of(prefixes: Prefixes, history: u32) -> Self {
+        Self {
+            prefixes,
+            cluster: None,
+            here: 0,
+            other: false,
+            proof: Proof::Awaited,
+            refused: None,
+            history: i64::from(history),
+            behind: None,
+        }
     }
 
     /// A new connection: which cluster it leads to, and how far that is, by a linearizable read.
@@ -89,7 +106,18 @@ impl Engine {
         self.other = self.cluster.is_some_and(|before| before != cluster) || revision < known;
         self.proof = Proof::Awaited;
         self.refused = None;
+        if known == Revision::ZERO && self.history > 0 && revision > EMPTY {
+            self.behind = Some(revision);
+            return Next::Begin(Revision(revision.0.saturating_sub(self.history)).max(EMPTY));
+        }
+        // The connection was lost on the way.
+        self.behind = self.behind.map(|_| revision);
         if known <= EMPTY || self.other { Next::Load } else { Next::Watch(known) }
+    }
+
+    /// The past that was asked for was compacted.
+    pub fn past_is_gone(&self) -> Next {
+        Next::Load
     }
 
     /// The cluster that the store's history is known to be of.
@@ -114,6 +142,7 @@ impl Engine {
         let replaced = other.map_err(|OtherHistory(pairs)| writer.replace_history(revision, pairs)).is_err();
         self.cluster = Some(cluster);
         self.other = false;
+        self.behind = self.behind.filter(|there| revision < *there);
         (self.join(writer), (replaced && !first).then_some(News::OtherHistory))
     }
 
@@ -141,15 +170,24 @@ impl Engine {
         Next::Watch(revision)
     }
 
-    /// Whether the first events are awaited, which come at once.
+    /// Whether events are awaited that come at once: the first ones, or those of the past.
     pub fn is_waiting(&self) -> bool {
-        self.proof != Proof::Given
+        self.proof != Proof::Given || self.is_behind()
     }
 
-    /// They have not come: not everything that speaks etcd's API has something to tell at its newest revision.
+    /// Whether the store is in the past, of which nobody is to be told.
+    pub fn is_behind(&self) -> bool {
+        self.behind.is_some()
+    }
+
+    /// They have not come, or not soon enough: not everything that speaks etcd's API has something to tell at its newest
+    /// revision.
     pub fn waited(&mut self, writer: &Writer) -> (Next, Option<News>) {
         if self.proof == Proof::Awaited {
             return (Next::Compare(writer.snapshot().revision()), None);
+        }
+        if self.is_behind() {
+            return (Next::Load, None);
         }
         self.proof = Proof::Given;
         (Next::Read, Some(News::Following))
@@ -164,7 +202,7 @@ impl Engine {
             return self.canceled(writer, response);
         }
         if response.created && self.proof == Proof::Given {
-            return (Next::Read, Some(News::Following));
+            return (Next::Read, (!self.is_behind()).then_some(News::Following));
         }
         let mut news = None;
         if self.proof != Proof::Given && !response.events.is_empty() {
@@ -182,6 +220,11 @@ impl Engine {
             news = Some(News::Following);
         }
         history::follow(writer, &response.events, &self.prefixes);
+        if let Some(there) = self.behind.filter(|_| self.proof == Proof::Given) {
+            let arrived = writer.snapshot().revision() >= there;
+            self.behind = Some(there).filter(|_| !arrived);
+            news = arrived.then_some(News::Following);
+        }
         (Next::Read, news)
     }
 

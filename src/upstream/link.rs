@@ -41,6 +41,7 @@ struct Inner {
     when_away: WhenAway,
     open_reads: bool,
     prefixes: Prefixes,
+    history: u32,
     connected: AtomicBool,
     /// Whether the etcd asks for names and passwords.
     protected: AtomicBool,
@@ -59,6 +60,7 @@ impl Upstream {
             when_away: config.when_away,
             open_reads: config.open_reads,
             prefixes: Prefixes::of(&config.prefixes),
+            history: config.history,
             connected: AtomicBool::new(false),
             protected: AtomicBool::new(false),
             heard: Mutex::new(Instant::now()),
@@ -74,6 +76,11 @@ impl Upstream {
     /// The keys that are mirrored.
     pub fn prefixes(&self) -> &Prefixes {
         &self.0.prefixes
+    }
+
+    /// How many revisions of the past are asked for when there is nothing yet.
+    pub(super) fn history(&self) -> u32 {
+        self.0.history
     }
 
     /// Whether changes arrive as they happen.

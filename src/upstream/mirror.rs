@@ -44,13 +44,16 @@ enum Ended {
 /// Longest pause before the etcd is tried again. There are few mirrors, and many who wait for them.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// How long the events at the revision at which the watch begins may take.
+/// How long the events at the revision at which the watch begins may take, and each response with events of the past.
 const JOINT: Duration = Duration::from_secs(1);
+
+/// How long all events of the past may take. Nobody is served meanwhile.
+const PAST: Duration = Duration::from_secs(5);
 
 /// Follows until `token` is cancelled.
 pub async fn run(upstream: Upstream, store: Store, readiness: Readiness, traces: Traces, token: CancellationToken) {
     let mut backoff = Backoff::up_to(AWAY);
-    let mut engine = Engine::of(upstream.prefixes().clone());
+    let mut engine = Engine::of(upstream.prefixes().clone(), upstream.history());
     let mut is_news = true;
     loop {
         let ended = tokio::select! {
@@ -88,6 +91,7 @@ async fn follow(
     upstream.set_protected(has_users(upstream).await?);
     let mut next = turn(store, engine, move |engine, writer| engine.found(writer, cluster, Revision(revision))).await?;
     let mut watch = None;
+    let begun = Instant::now();
     loop {
         let (then, news) = match (next, &mut watch) {
             (Next::Leave(why), _) => return Err(Ended::Odd(why)),
@@ -100,6 +104,12 @@ async fn follow(
                 turn(store, engine, move |engine, writer| engine.loaded(writer, header.cluster_id, revision, pairs))
                     .await?
             }
+            (Next::Begin(revision), _) => match read_past(upstream, revision).await? {
+                Some((cluster, revision, pairs)) => {
+                    turn(store, engine, move |engine, writer| engine.loaded(writer, cluster, revision, pairs)).await?
+                }
+                None => (engine.past_is_gone(), None),
+            },
             (Next::Compare(revision), _) => {
                 let pairs = match read_all(upstream, revision.0).await {
                     Ok((_, pairs)) => Some(pairs),
@@ -117,7 +127,11 @@ async fn follow(
             }
             (Next::Read, None) => return Err(Ended::Closed),
             (Next::Read, Some(watch)) => {
-                let wait = if engine.is_waiting() { JOINT } else { Duration::MAX };
+                let wait = match engine.is_waiting() {
+                    true if engine.is_behind() => JOINT.min(PAST.saturating_sub(begun.elapsed())),
+                    true => JOINT,
+                    false => Duration::MAX,
+                };
                 match timeout(wait, watch.responses.message()).await {
                     Err(_) => turn(store, engine, |engine, writer| engine.waited(writer)).await?,
                     Ok(response) => {
@@ -247,6 +261,38 @@ async fn has_users(upstream: &Upstream) -> Result<bool, Ended> {
         Err(status) if matches!(status.code(), Code::Unavailable | Code::Cancelled) => Err(status.into()),
         Err(_) => Ok(true),
     }
+}
+
+/// The whole state at a revision of the past, or, if that was compacted, at the first one that was not; with the
+/// cluster and the revision. None if it is compacted faster than it is read.
+async fn read_past(upstream: &Upstream, mut revision: Revision) -> Result<Option<(u64, Revision, Vec<Record>)>, Ended> {
+    for _ in 0..3 {
+        match read_all(upstream, revision.0).await {
+            Ok((header, pairs)) => return Ok(Some((header.cluster_id, revision, pairs))),
+            Err(status) if status.code() == Code::OutOfRange => {}
+            Err(status) => return Err(status.into()),
+        }
+        match compacted(upstream, revision).await? {
+            Some(later) if later > revision => revision = later,
+            _ => break,
+        }
+    }
+    Ok(None)
+}
+
+/// The revision of the last compaction, if it is after this one: only a watch is told that.
+async fn compacted(upstream: &Upstream, revision: Revision) -> Result<Option<Revision>, Ended> {
+    let mut watch = Watch::open(upstream, revision).await?;
+    let told = async {
+        while let Some(response) = watch.responses.message().await? {
+            if response.canceled || !response.events.is_empty() {
+                return Ok(Revision(response.compact_revision));
+            }
+        }
+        Err(Ended::Closed)
+    };
+    // Where nothing is told, there was no compaction.
+    timeout(JOINT, told).await.ok().transpose()
 }
 
 /// The whole state at a revision, or at the current one for 0, as far as it is mirrored.

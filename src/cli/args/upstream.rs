@@ -32,6 +32,10 @@ pub(in crate::cli) struct UpstreamArgs {
     /// Serve only keys that begin with this, and refuse requests for others; repeat for several [default: all keys]
     #[arg(long, env = "CONFCAST_UPSTREAM_PREFIX", value_name = "PREFIX", value_delimiter = ',')]
     pub(in crate::cli) upstream_prefix: Vec<String>,
+    /// Revisions of the past to ask for at a start without data, so that watches that were begun at another replica go
+    /// on here; 0 to begin with the present [default: 10000]
+    #[arg(long, env = "CONFCAST_UPSTREAM_HISTORY", value_name = "COUNT")]
+    pub(in crate::cli) upstream_history: Option<u32>,
     /// What to do with linearizable reads while no member can be reached [default: serve]
     #[arg(long, env = "CONFCAST_WHEN_UPSTREAM_AWAY", value_enum, value_name = "WHAT")]
     pub(in crate::cli) when_upstream_away: Option<WhenUpstreamAway>,

@@ -81,6 +81,7 @@ pub(in crate::cli) struct File {
     pub(super) client_cert_name: Option<String>,
     #[serde(default)]
     pub(super) upstream_prefix: Vec<String>,
+    pub(super) upstream_history: Option<u32>,
     pub(super) when_upstream_away: Option<WhenUpstreamAway>,
     pub(super) upstream_open_reads: Option<bool>,
     pub(super) max_connections: Option<usize>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{SettingsError, several, wrong};
 use crate::cli::args::upstream::{UpstreamArgs, WhenUpstreamAway};
-use crate::config::upstream::UpstreamConfig;
+use crate::config::upstream::{HISTORY, UpstreamConfig};
 use crate::upstream::Client;
 
 /// What the file says of it.
@@ -17,6 +17,7 @@ pub(super) struct FromFile {
     pub(super) user: Option<String>,
     pub(super) password_file: Option<PathBuf>,
     pub(super) prefixes: Vec<String>,
+    pub(super) history: Option<u32>,
     pub(super) when_away: Option<WhenUpstreamAway>,
     pub(super) open_reads: Option<bool>,
 }
@@ -51,6 +52,7 @@ pub(super) fn resolve(args: UpstreamArgs, file: FromFile) -> Result<UpstreamConf
         user,
         prefixes,
         when_away: when_away.map(Into::into).unwrap_or_default(),
+        history: args.upstream_history.or(file.history).unwrap_or(HISTORY),
         open_reads: args.upstream_open_reads.or(file.open_reads).unwrap_or_default(),
     })
 }
