@@ -18,8 +18,9 @@ use confcast::wire::Identity;
 const IDENTITY: Identity = Identity { cluster_id: 1 << 60, member_id: 1 << 61, raft_term: 2 };
 
 /// Each of them counts what is measured, and does it once before, for what is made only the first time.
-const PATHS: [(&str, fn()); 7] = [
+const PATHS: [(&str, fn()); 8] = [
     ("commit_one_key", commit),
+    ("commit_when_full", commit_full),
     ("fan_out_grpc", || fan_out(fan_out_grpc)),
     ("fan_out_json", || fan_out(fan_out_json)),
     ("frame_grpc", || frame(frame_grpc)),
@@ -42,9 +43,10 @@ fn key(number: usize) -> Bytes {
     Bytes::from(format!("/apisix/routes/{number:032x}"))
 }
 
-/// A writer with this many keys, all in one commit.
-fn filled(keys: usize) -> Writer {
-    let (mut writer, _) = Writer::new(Restored::empty_at(Revision(1)), Retention::default(), Box::new(MemoryOnly));
+/// A writer with this many keys, all in one commit, that keeps so many commits.
+fn filled(keys: usize, commits: usize) -> Writer {
+    let retention = Retention { commits, ..Retention::default() };
+    let (mut writer, _) = Writer::new(Restored::empty_at(Revision(1)), retention, Box::new(MemoryOnly));
     let mut transaction = writer.begin();
     for number in 0..keys {
         transaction.put(key(number), Bytes::from_static(&[b'x'; 256]), LeaseId::NONE, Origin::Source);
@@ -55,10 +57,24 @@ fn filled(keys: usize) -> Writer {
 }
 
 fn commit() {
-    let mut writer = filled(10_000);
+    let mut writer = filled(10_000, usize::MAX);
     for number in 0..100 {
         commit_one_key(&mut writer, key(number * 71));
     }
+}
+
+/// As a server does that has run for a while: for each commit that comes one goes.
+fn commit_full() {
+    let mut writer = filled(10_000, 10);
+    (0..10).for_each(|number| commit_one_key(&mut writer, key(number)));
+    for number in 0..100 {
+        commit_when_full(&mut writer, key(number * 71));
+    }
+}
+
+#[inline(never)]
+fn commit_when_full(writer: &mut Writer, key: Bytes) {
+    commit_one_key(writer, key);
 }
 
 #[inline(never)]
@@ -135,7 +151,7 @@ fn fan_out_json(hub: &Hub, revision: Revision, sessions: &mut [Session]) -> usiz
 /// Encodes a frame of 100 events that nobody has encoded.
 fn frame(encode: fn(&Interest, &Snapshot) -> usize) {
     for _ in 0..10 {
-        let writer = filled(100);
+        let writer = filled(100, usize::MAX);
         let interest = Interest::new(Scope::all_of(KeyRange::prefix("/apisix/")));
         assert!(encode(&interest, writer.snapshot()) > 100 * 256);
     }
@@ -152,7 +168,7 @@ fn frame_json(interest: &Interest, snapshot: &Snapshot) -> usize {
 }
 
 fn range_answer() {
-    let writer = filled(1_000);
+    let writer = filled(1_000, usize::MAX);
     for _ in 0..10 {
         assert!(range_1000(writer.snapshot()) > 1_000 * 256);
     }
