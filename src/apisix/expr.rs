@@ -100,6 +100,14 @@ impl Expr {
         }
     }
 
+    /// Whether it depends on a variable for which this holds.
+    pub fn looks_at(&self, is: &impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Is { var, .. } => is(var),
+            Self::All(exprs) | Self::Any(exprs) | Self::NotAll(exprs) => exprs.iter().any(|expr| expr.looks_at(is)),
+        }
+    }
+
     /// The `vars` of a route on which all of `exprs` must hold.
     pub fn vars(exprs: &[Self]) -> Value {
         let flat = exprs.iter().flat_map(|expr| match expr {

@@ -4,6 +4,7 @@
 //! Numbers in comments are those of the rules. Regular expressions are run by PCRE, as there.
 
 mod answer;
+mod headers;
 mod request;
 mod vars;
 
@@ -14,6 +15,7 @@ use pcre2::bytes::Regex;
 use serde_json::Value;
 
 pub use answer::{Answer, answer};
+pub use headers::{Headers, request_headers, response_headers};
 pub use request::Request;
 
 /// A running instance: its routes in the order that decides between equals.

@@ -79,6 +79,11 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
         let percent = json!({"numerator": 50, "denominator": "HUNDRED"});
         let filters = json!([
             filter("fault.v3.HTTPFault", &json!({"abort": {"http_status": 418, "percentage": percent}})),
+            filter("grpc_web.v3.GrpcWeb", &json!({})),
+            filter(
+                "header_mutation.v3.HeaderMutation",
+                &json!({"mutations": {"request_mutations": [{"remove": "x-gone"}]}})
+            ),
             filter("rbac.v3.RBAC", &json!({"rules": rules})),
             filter(
                 "local_ratelimit.v3.LocalRateLimit",
@@ -124,6 +129,7 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
         ],
         vec![
             mesh::eds_cluster("b"),
+            eds("b", json!({"http2_protocol_options": {}})),
             eds("b", json!({"transport_socket": tls("UpstreamTlsContext", &sds("cert"))})),
             cluster(json!({"name": "b", "circuit_breakers": {"thresholds": [{"max_requests": 7}]}})),
         ],

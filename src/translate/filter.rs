@@ -7,6 +7,7 @@ pub(super) mod csrf;
 pub(super) mod ext_authz;
 pub(super) mod fault;
 pub(super) mod grpc_web;
+pub(super) mod header_mutation;
 pub(super) mod health_check;
 pub(super) mod jwt;
 pub(super) mod limits;
@@ -76,6 +77,22 @@ impl Effect {
         self.by_plugin(TOKENS)
             || self.by_plugin(ASKS)
             || self.branches.iter().any(|branch| matches!(branch.outcome, Outcome::Answer(..)))
+    }
+
+    /// Whether it looks at a header of requests (`*` for any), or what its plugins do depends on it.
+    pub(super) fn looks_at(&self, name: &str) -> bool {
+        let is = |var: &str| match name {
+            "*" => var.starts_with("http_") || var.starts_with("cookie_"),
+            ":path" => ["uri", "request_uri", "real_request_uri"].contains(&var) || var.starts_with("arg_"),
+            ":method" => var == "request_method",
+            ":authority" | "host" => ["host", "http_host"].contains(&var),
+            ":scheme" => var == "scheme",
+            "cookie" => var == "http_cookie" || var.starts_with("cookie_"),
+            name => var == header(name),
+        };
+        let by_condition = |branch: &Branch| branch.conditions.iter().any(|condition| condition.looks_at(&is));
+        let token = ["*", "authorization", "x-access-token", "cookie"].contains(&name);
+        self.branches.iter().any(by_condition) || (self.by_plugin(TOKENS) && token) || self.by_plugin(ASKS)
     }
 
     /// Whether some requests pass by way of a plugin.

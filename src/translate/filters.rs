@@ -16,6 +16,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
+use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{HeaderMutation, HeaderMutationPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
 use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
     JwtAuthentication, PerRouteConfig, per_route_config,
@@ -24,7 +25,10 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::Loca
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
 use envoy_types::pb::google::protobuf::Any;
 
-use super::filter::{Effect, api_key, cors, csrf, ext_authz, fault, grpc_web, health_check, jwt, limits, rbac};
+use super::filter::header_mutation::Mutations;
+use super::filter::{
+    Effect, api_key, cors, csrf, ext_authz, fault, grpc_web, header_mutation, health_check, jwt, limits, rbac,
+};
 use super::report::Notes;
 use crate::envoy::any;
 
@@ -41,6 +45,8 @@ pub(super) enum Filter {
     Off,
     /// It is expressed.
     Does(Effect),
+    /// It changes headers.
+    Mutates(Mutations),
     /// What it does to requests of routes that say nothing of it, and what routes may choose by name.
     Choice { of_all: Box<Filter>, named: BTreeMap<String, Filter> },
     /// A route chooses this of the filter.
@@ -64,7 +70,7 @@ impl Filter {
         match (own, self) {
             (_, Self::Waits(inner)) => inner.of(own),
             (Self::Chosen(name), Self::Choice { named, .. }) => named.get(name).unwrap_or(own),
-            (Self::Off | Self::Protects(_) | Self::Does(_) | Self::Chosen(_), _) => own,
+            (Self::Off | Self::Protects(_) | Self::Does(_) | Self::Mutates(_) | Self::Chosen(_), _) => own,
             // It is switched on, or something about it is said that does not matter here.
             (Self::Harmless | Self::Missed(_) | Self::Choice { .. } | Self::Waits(_), _) => self.of_all(),
         }
@@ -131,7 +137,7 @@ pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter
         let inner = inner.filter(|inner| any::type_of(inner) != name).map(|inner| take(&inner, port, notes));
         // For which requests the filter is skipped is said by a tree of matchers.
         return match inner {
-            Some(Filter::Harmless | Filter::Missed(_) | Filter::Off) => Filter::Missed(name),
+            Some(Filter::Harmless | Filter::Missed(_) | Filter::Mutates(_) | Filter::Off) => Filter::Missed(name),
             Some(Filter::Does(effect)) if !effect.protects() => Filter::Missed(name),
             _ => Filter::Protects(name),
         };
@@ -209,6 +215,13 @@ fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
     }
     if let Some(policy) = any::unpack::<CorsPolicy>(config) {
         return Some(does(cors::take(&policy, notes)));
+    }
+    if let Some(filter) = any::unpack::<HeaderMutation>(config) {
+        let inner_last = filter.most_specific_header_mutations_wins;
+        return Some(Filter::Mutates(header_mutation::take(filter.mutations.as_ref(), inner_last, notes)));
+    }
+    if let Some(route) = any::unpack::<HeaderMutationPerRoute>(config) {
+        return Some(Filter::Mutates(header_mutation::take(route.mutations.as_ref(), false, notes)));
     }
     if any::unpack::<GrpcWeb>(config).is_some() {
         return Some(Filter::Does(grpc_web::take(notes)));

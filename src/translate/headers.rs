@@ -1,89 +1,147 @@
 //! Changes of headers, as the `headers` of APISIX's plugins.
 
+use std::collections::BTreeMap;
+
 use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::report::Notes;
 
-/// Changes of the headers of a request or a response, from the innermost level of configuration to the outermost.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Mutation<'a> {
-    levels: Vec<(&'a [HeaderValueOption], &'a [String])>,
+/// A change of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is taken away.
+    Remove(String),
+    /// It gets a value, in the place of those that it has or beside them.
+    Put { name: String, value: String, append: bool },
+    /// It becomes something else than here, where it stays as it is; any header if this is a star.
+    Other(String),
 }
 
-impl<'a> Mutation<'a> {
-    /// Adds what a level further out does.
-    pub(super) fn level(&mut self, add: &'a [HeaderValueOption], remove: &'a [String]) {
-        self.levels.push((add, remove));
+impl Change {
+    /// The header that is changed.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Remove(name) | Self::Put { name, .. } | Self::Other(name) => name,
+        }
+    }
+}
+
+/// Changes of the headers of requests and of responses, in the order in which they are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) request: Vec<Change>,
+    pub(super) response: Vec<Change>,
+}
+
+/// Which headers are changed, and the field that says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Of {
+    pub(super) field: &'static str,
+    pub(super) response: bool,
+}
+
+impl Of {
+    /// What the configuration of routes says of requests.
+    pub(super) const REQUEST: Self = Self { field: "request_headers_to_add", response: false };
+    /// What the configuration of routes says of responses.
+    pub(super) const RESPONSE: Self = Self { field: "response_headers_to_add", response: true };
+
+    /// The changes of one level of configuration, where Envoy takes headers away first, and replaces before it adds.
+    pub(super) fn level(self, add: &[HeaderValueOption], remove: &[String], notes: &mut Notes) -> Vec<Change> {
+        let mut changes: Vec<_> = remove.iter().map(|name| Change::Remove(name.to_ascii_lowercase())).collect();
+        let mut put: Vec<_> = add.iter().filter_map(|option| self.put(option, notes)).collect();
+        put.sort_by_key(|change| matches!(change, Change::Put { append: true, .. }));
+        changes.append(&mut put);
+        changes
     }
 
-    /// Lets the innermost level have the last word.
-    pub(super) fn reverse(&mut self) {
-        self.levels.reverse();
+    /// One header that gets a value.
+    pub(super) fn put(self, option: &HeaderValueOption, notes: &mut Notes) -> Option<Change> {
+        let header = option.header.as_ref()?;
+        let name = header.key.to_ascii_lowercase();
+        let value = match value_of(&header.value, self.response) {
+            Ok(value) if !value.is_empty() && !name.starts_with(':') && name != "host" => value,
+            refused => {
+                let reason = "an empty value, or a header that APISIX sets itself".to_owned();
+                notes.not_expressible(self.field, &refused.err().unwrap_or(reason), "the header is left as it is");
+                return Some(Change::Other(name));
+            }
+        };
+        let append = appends(option, self.field, notes);
+        Some(Change::Put { name, value, append })
     }
 
-    /// The `headers` of a plugin, or none if nothing is changed. APISIX adds, then sets, then removes, while Envoy
-    /// removes first and lets the outer level have the last word.
-    pub(super) fn headers(&self, field: &str, response: bool, notes: &mut Notes) -> Option<Value> {
-        let mut add = Map::new();
-        let mut set = Map::new();
-        let mut remove = Vec::new();
-        for (options, removed) in &self.levels {
-            for name in *removed {
-                let name = name.to_ascii_lowercase();
-                add.remove(&name);
-                set.remove(&name);
-                if !remove.contains(&name) {
-                    remove.push(name);
-                }
-            }
-            for option in *options {
-                let Some(header) = &option.header else { continue };
-                let name = header.key.to_ascii_lowercase();
-                let value = match value_of(&header.value, response) {
-                    Ok(value) => value,
-                    Err(reason) => {
-                        notes.not_expressible(field, &reason, "the header is left as it is");
-                        continue;
+    /// The `headers` of a plugin that makes these changes one after the other, or none if nothing is changed. APISIX
+    /// adds, then sets, then removes.
+    pub(super) fn headers<'a>(self, changes: impl IntoIterator<Item = &'a Change>, notes: &mut Notes) -> Option<Value> {
+        let mut ends: BTreeMap<&str, End> = BTreeMap::new();
+        for change in changes {
+            let end = match change {
+                Change::Other(_) => continue,
+                Change::Remove(_) => End::Removed,
+                Change::Put { value, append: false, .. } => End::Set(value.clone()),
+                Change::Put { name, value, append: true } => match ends.remove(name.as_str()) {
+                    Some(End::Removed) => End::Set(value.clone()),
+                    Some(End::Set(before)) => End::Set(self.joined(name, &before, value, notes)),
+                    Some(End::Added(before)) => End::Added(self.joined(name, &before, value, notes)),
+                    None if !self.response => End::Added(value.clone()),
+                    None => {
+                        let reason = "APISIX cannot add every value to a response";
+                        notes.approximate(self.field, reason, "the header is replaced");
+                        End::Set(value.clone())
                     }
-                };
-                if value.is_empty() || name.starts_with(':') || name == "host" {
-                    notes.not_expressible(
-                        field,
-                        "an empty value, or a header that APISIX sets itself",
-                        "the header is left as it is",
-                    );
-                    continue;
-                }
-                let was_removed = remove.iter().position(|other| *other == name).map(|at| remove.remove(at)).is_some();
-                if appends(option, field, notes) && !was_removed && !response {
-                    add.insert(name, json!(value));
-                } else {
-                    if appends(option, field, notes) && response && !was_removed {
-                        notes.approximate(
-                            field,
-                            "APISIX cannot add every value to a response",
-                            "the header is replaced",
-                        );
-                    }
-                    add.remove(&name);
-                    set.insert(name, json!(value));
-                }
+                },
+            };
+            ends.insert(change.name(), end);
+        }
+        let mut headers = json!({});
+        for (name, end) in ends {
+            match end {
+                End::Added(value) => headers["add"][name] = json!(value),
+                End::Set(value) => headers["set"][name] = json!(value),
+                End::Removed => match headers["remove"].as_array_mut() {
+                    Some(names) => names.push(json!(name)),
+                    None => headers["remove"] = json!([name]),
+                },
             }
         }
-        let mut headers = Map::new();
-        if !add.is_empty() {
-            headers.insert("add".into(), Value::Object(add));
+        headers.as_object().is_some_and(|headers| !headers.is_empty()).then_some(headers)
+    }
+
+    /// Two values of one header.
+    fn joined(self, name: &str, before: &str, value: &str, notes: &mut Notes) -> String {
+        if name == "set-cookie" {
+            notes.not_expressible(self.field, "APISIX gives a header one value", "only the last cookie is set");
+            return value.to_owned();
         }
-        if !set.is_empty() {
-            headers.insert("set".into(), Value::Object(set));
-        }
-        if !remove.is_empty() {
-            remove.sort();
-            headers.insert("remove".into(), json!(remove));
-        }
-        (!headers.is_empty()).then_some(Value::Object(headers))
+        notes.approximate(self.field, "APISIX gives a header one value", "values are joined by a comma");
+        format!("{before},{value}")
+    }
+}
+
+/// What becomes of a header.
+enum End {
+    /// It has this value beside those that it had.
+    Added(String),
+    Set(String),
+    Removed,
+}
+
+/// Has the plugins of a route make changes; of requests only if they go on.
+pub(super) fn change<'a>(
+    plugins: &mut BTreeMap<&'static str, Value>,
+    goes_on: bool,
+    request: impl IntoIterator<Item = &'a Change>,
+    response: impl IntoIterator<Item = &'a Change>,
+    notes: &mut Notes,
+) {
+    if goes_on && let Some(headers) = Of::REQUEST.headers(request, notes) {
+        plugins.entry("proxy-rewrite").or_insert_with(|| json!({}))["headers"] = headers;
+    }
+    if let Some(headers) = Of::RESPONSE.headers(response, notes) {
+        plugins.insert("response-rewrite", json!({"headers": headers}));
     }
 }
 
@@ -196,6 +254,30 @@ pub(super) fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::envoy::ResourceType;
+
+    #[test]
+    fn changes_one_after_the_other_become_one() {
+        let put = |name: &str, value: &str, append| Change::Put { name: name.into(), value: value.into(), append };
+        let remove = |name: &str| Change::Remove(name.into());
+        let check = |changes: &[Change], response: bool, expected: Value, said: usize| {
+            let mut notes = Notes::of(ResourceType::Route, "r");
+            let of = if response { Of::RESPONSE } else { Of::REQUEST };
+            let headers = of.headers(changes, &mut notes).unwrap_or_default();
+            assert_eq!((headers, notes.entries().len()), (expected, said), "{changes:?}");
+        };
+        check(&[], false, Value::Null, 0);
+        check(&[Change::Other("a".into())], false, Value::Null, 0);
+        check(&[put("a", "1", true), put("b", "2", false)], false, json!({"add": {"a": "1"}, "set": {"b": "2"}}), 0);
+        check(&[put("a", "1", true), put("a", "2", false)], false, json!({"set": {"a": "2"}}), 0);
+        check(&[put("a", "1", false), put("a", "2", true)], false, json!({"set": {"a": "1,2"}}), 1);
+        check(&[put("a", "1", true), put("a", "2", true)], false, json!({"add": {"a": "1,2"}}), 1);
+        check(&[remove("b"), put("b", "1", true), remove("a")], false, json!({"set": {"b": "1"}, "remove": ["a"]}), 0);
+        check(&[put("b", "1", true), remove("b"), remove("a")], false, json!({"remove": ["a", "b"]}), 0);
+        check(&[put("a", "1", true)], true, json!({"set": {"a": "1"}}), 1);
+        let cookies = [put("set-cookie", "1", false), put("set-cookie", "2", true)];
+        check(&cookies, true, json!({"set": {"set-cookie": "2"}}), 1);
+    }
 
     #[test]
     fn what_envoy_puts_into_values_is_a_variable_where_there_is_one() {

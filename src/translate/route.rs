@@ -10,12 +10,11 @@ use envoy_types::pb::envoy::config::route::v3::{
 };
 use envoy_types::pb::google::protobuf::Any;
 use prost::Message;
-use serde_json::{Value, json};
 
 use super::action::{self, Action};
 use super::filters::{self, Filter};
 use super::fraction;
-use super::headers::Mutation;
+use super::headers::{self, Changes, Of};
 use super::matchers::{self, Header};
 use super::path::{self, Uri};
 use super::pcre;
@@ -39,6 +38,8 @@ pub(super) struct Route {
     /// What must hold beside the path.
     conditions: Vec<Expr>,
     pub(super) action: Action,
+    /// What is changed of headers behind all filters. The action's plugins do it.
+    pub(super) changed: Changes,
     /// What its own configuration says of filters, by the filter's name.
     pub(super) filters: BTreeMap<String, Filter>,
 }
@@ -67,6 +68,7 @@ impl Route {
             sent: Sent::Any,
             conditions: Vec::new(),
             action: Action::answer(404, ""),
+            changed: Changes::default(),
             filters: BTreeMap::new(),
         }
     }
@@ -135,12 +137,15 @@ pub(super) fn take(
         return None;
     }
     let split = weighted(route).and_then(action::split::common);
+    let mut changed = Changes::default();
     let action = if refusals.is_empty() {
         let mut action = action::take(route, host, configuration, &path.matched, notes);
         if let Some(weighted) = weighted(route).filter(|_| split.is_none()) {
             different_entries(weighted, &mut action, notes);
         }
-        change_headers(&mut action, split, route, host, configuration, notes);
+        let goes_on = !action.targets.is_empty();
+        changed = changes(goes_on, split, route, host, configuration, notes);
+        headers::change(&mut action.plugins, goes_on, &changed.request, &changed.response, notes);
         action
     } else {
         // To leave the route out would send its requests to the next wider one, whatever that is for.
@@ -167,6 +172,7 @@ pub(super) fn take(
         sent: path.sent,
         conditions,
         action,
+        changed,
         filters,
     })
 }
@@ -199,9 +205,25 @@ fn unsupported(found: &RouteMatch) -> Vec<(&'static str, String)> {
 
 /// Filters by name, an inner level before an outer one.
 fn filters_of<const N: usize>(levels: [&HashMap<String, Any>; N], notes: &mut Notes) -> BTreeMap<String, Filter> {
-    let mut nearest: BTreeMap<&String, &Any> = BTreeMap::new();
-    nearest.extend(levels.into_iter().flatten());
-    nearest.into_iter().map(|(name, config)| (name.clone(), filters::take(config, None, notes))).collect()
+    let mut named: BTreeMap<&String, Vec<&Any>> = BTreeMap::new();
+    for (name, config) in levels.into_iter().flatten() {
+        named.entry(name).or_default().push(config);
+    }
+    let taken = named.into_iter().filter_map(|(name, configs)| {
+        let (nearest, outer) = configs.split_last()?;
+        let mut filter = filters::take(nearest, None, notes);
+        if let Filter::Mutates(mutations) = &mut filter {
+            // Of these all levels count.
+            let outer = outer.iter().filter_map(|config| match filters::take(config, None, notes) {
+                Filter::Mutates(outer) => Some(outer.levels),
+                _ => None,
+            });
+            let outer: Vec<_> = outer.flatten().collect();
+            mutations.levels.splice(..0, outer);
+        }
+        Some((name.clone(), filter))
+    });
+    taken.collect()
 }
 
 /// The clusters among which a route splits its requests.
@@ -226,46 +248,50 @@ fn different_entries(weighted: &WeightedCluster, action: &mut Action, notes: &mu
         Filter::Does(effect) => effect.protects(),
         // It may switch on a filter that waits for that, whatever it does.
         Filter::Harmless => filters::is_switch(config),
-        Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => false,
+        Filter::Missed(_) | Filter::Off | Filter::Mutates(_) | Filter::Choice { .. } | Filter::Waits(_) => false,
     };
     if configs.any(|config| protects(config, notes)) {
         *action = Action::answer(403, "this route is protected in a way that cannot be expressed\n");
     }
 }
 
-fn change_headers(
-    action: &mut Action,
+/// What is changed of headers behind all filters, from the innermost level of configuration to the outermost.
+fn changes(
+    goes_on: bool,
     split: Option<&ClusterWeight>,
     route: &EnvoyRoute,
     host: &VirtualHost,
     configuration: &RouteConfiguration,
     notes: &mut Notes,
-) {
-    let (mut request, mut response) = (Mutation::default(), Mutation::default());
+) -> Changes {
+    let mut levels = Vec::new();
     if let Some(split) = split {
-        request.level(&split.request_headers_to_add, &split.request_headers_to_remove);
-        response.level(&split.response_headers_to_add, &split.response_headers_to_remove);
+        let response = (&split.response_headers_to_add, &split.response_headers_to_remove);
+        levels.push(((&split.request_headers_to_add, &split.request_headers_to_remove), response));
     }
-    request.level(&route.request_headers_to_add, &route.request_headers_to_remove);
-    request.level(&host.request_headers_to_add, &host.request_headers_to_remove);
-    request.level(&configuration.request_headers_to_add, &configuration.request_headers_to_remove);
-    response.level(&route.response_headers_to_add, &route.response_headers_to_remove);
-    response.level(&host.response_headers_to_add, &host.response_headers_to_remove);
-    response.level(&configuration.response_headers_to_add, &configuration.response_headers_to_remove);
-    // An answer of the gateway itself has no request that goes on.
+    levels.push((
+        (&route.request_headers_to_add, &route.request_headers_to_remove),
+        (&route.response_headers_to_add, &route.response_headers_to_remove),
+    ));
+    levels.push((
+        (&host.request_headers_to_add, &host.request_headers_to_remove),
+        (&host.response_headers_to_add, &host.response_headers_to_remove),
+    ));
+    levels.push((
+        (&configuration.request_headers_to_add, &configuration.request_headers_to_remove),
+        (&configuration.response_headers_to_add, &configuration.response_headers_to_remove),
+    ));
+    // The last one has the last word.
     if configuration.most_specific_header_mutations_wins {
-        request.reverse();
-        response.reverse();
+        levels.reverse();
     }
-    if !action.targets.is_empty()
-        && let Some(headers) = request.headers("request_headers_to_add", false, notes)
-    {
-        let plugin = action.plugins.entry("proxy-rewrite").or_insert_with(|| json!({}));
-        if let Value::Object(fields) = plugin {
-            fields.insert("headers".into(), headers);
+    let mut changes = Changes::default();
+    for ((add, remove), (add_response, remove_response)) in levels {
+        // An answer of the gateway itself has no request that goes on.
+        if goes_on {
+            changes.request.extend(Of::REQUEST.level(add, remove, notes));
         }
+        changes.response.extend(Of::RESPONSE.level(add_response, remove_response, notes));
     }
-    if let Some(headers) = response.headers("response_headers_to_add", true, notes) {
-        action.plugins.insert("response-rewrite", json!({"headers": headers}));
-    }
+    changes
 }

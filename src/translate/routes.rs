@@ -1,5 +1,6 @@
 //! A route configuration: its virtual hosts and their routes, put together for each use of it.
 
+mod mutations;
 mod ways;
 mod web;
 
@@ -252,6 +253,7 @@ impl Assembly<'_> {
             Outcome::Answer(status, body) => action::Action::answer(*status, body),
             Outcome::Pass(plugins) => {
                 let mut action = route.action.clone();
+                self.mutate(route, &mut action, notes);
                 for (name, config) in plugins {
                     match action.plugins.get_mut(name) {
                         Some(own) if *name == "proxy-rewrite" => headers::also_remove(own, config),

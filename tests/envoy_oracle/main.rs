@@ -8,6 +8,7 @@
 
 mod decide;
 mod generate;
+mod headers;
 mod samples;
 mod shrink;
 #[path = "../support/mod.rs"]

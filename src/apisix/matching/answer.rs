@@ -153,7 +153,7 @@ fn redirected(plugin: &Value, path: &[u8], request: &Request) -> Option<Answer> 
 }
 
 /// Text with `$name` and `${name}` replaced by the variables; one that is not known is empty.
-fn substituted(text: &str, request: &Request) -> String {
+pub(super) fn substituted(text: &str, request: &Request) -> String {
     let value = |found: &regex::Captures<'_>| {
         let name = found.get(1).or_else(|| found.get(2)).map_or("", |name| name.as_str());
         match request.variable(name) {

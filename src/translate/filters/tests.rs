@@ -2,6 +2,7 @@
 
 mod ext_authz;
 mod grpc_web;
+mod header_mutation;
 mod jwt;
 
 use serde_json::{Value, json};

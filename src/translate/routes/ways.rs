@@ -21,8 +21,12 @@ impl Assembly<'_> {
             vec![with((Vec::new(), Outcome::Answer(403, FORBIDDEN)))]
         };
         let web = round == Round::Web && self.translates_web(route, notes);
+        let mutations = self.mutations(route);
         let mut effects = Vec::new();
-        for filter in self.filters(route) {
+        for (position, filter) in self.filters(route).into_iter().enumerate() {
+            let before = mutations.iter().filter(|mutation| mutation.position < position);
+            let mut before = before.flat_map(|mutation| &mutation.changes).flat_map(|changes| &changes.request);
+
             match filter {
                 Filter::Protects(name) | Filter::Chosen(name) => {
                     return closed(format!("the filter {name} protects the route and is not translated"), notes);
@@ -42,9 +46,18 @@ impl Assembly<'_> {
                     let reason = "APISIX chooses routes by the address of the connection, not by that of a header";
                     return closed(reason.to_owned(), notes);
                 }
+                Filter::Does(effect) if effect.protects() && before.any(|change| effect.looks_at(change.name())) => {
+                    let reason = "APISIX looks at headers as they came, before a filter changes them";
+                    return closed(reason.to_owned(), notes);
+                }
                 Filter::Does(effect) if effect.by_plugin(WEB) && !web => {}
                 Filter::Does(effect) => effects.push(effect),
-                Filter::Harmless | Filter::Missed(_) | Filter::Off | Filter::Choice { .. } | Filter::Waits(_) => {}
+                Filter::Harmless
+                | Filter::Missed(_)
+                | Filter::Off
+                | Filter::Mutates(_)
+                | Filter::Choice { .. }
+                | Filter::Waits(_) => {}
             }
         }
         let twice = |name: &str| effects.iter().filter(|effect| effect.by_plugin(name)).count() > 1;
