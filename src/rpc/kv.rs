@@ -61,10 +61,8 @@ impl Node {
         if request.revision == 0 && range.is_plain() {
             caller.may_read(&range.range)?;
             let key = Key { range: range.range, keys_only: range.keys_only, form };
-            // What is kept is there anyway; what is there of others only as long as somebody is sent it is not.
-            self.memory.check(self.ranges.outdated())?;
             self.range_must_fit(&key)?;
-            if let Some(kept) = self.ranges.read(&key, &self.store) {
+            if let Some(kept) = self.ranges.read(&key, &self.store, &self.memory)? {
                 // It may have grown since it was looked at.
                 self.must_fit(kept.bytes)?;
                 return range::message(&self.identity(), &Content::from(kept), form);

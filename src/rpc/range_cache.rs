@@ -11,6 +11,8 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::range::Form;
+use super::status::EtcdError;
+use crate::serve::memory::{Ledger, Making};
 use crate::store::{KeyRange, Record, Revision, Snapshot, Store};
 
 /// Ranges with no more records than this are put together each time.
@@ -34,6 +36,13 @@ pub struct Key {
     pub keys_only: bool,
     /// The form of the pairs.
     pub form: Form,
+}
+
+impl Key {
+    /// Bytes of a pair as it is written, about.
+    pub(super) fn length_of(&self, record: &Record) -> usize {
+        self.form.length(if self.keys_only { record.key.len() } else { record.size() })
+    }
 }
 
 /// What was kept of a range.
@@ -148,11 +157,12 @@ impl RangeCache {
         (bytes > 0).then_some(bytes)
     }
 
-    /// The range as it is now. None if it is too small to be worth keeping, or too large.
-    pub fn read(&self, key: &Key, store: &Store) -> Option<Kept> {
+    /// The range as it is now. None if it is too small to be worth keeping. Refuses to make anything new of it if there is
+    /// no memory for that; what is there already may be had by all.
+    pub fn read(&self, key: &Key, store: &Store, memory: &Ledger) -> Result<Option<Kept>, EtcdError> {
         let snapshot = store.snapshot();
         if key.range.as_single().is_some() || snapshot.range(&key.range).nth(FEW).is_none() {
-            return None;
+            return Ok(None);
         }
         let found = self.entries.get(key).map(|entry| entry.clone());
         let entry = found.unwrap_or_else(|| self.entries.entry(key.clone()).or_default().clone());
@@ -161,13 +171,17 @@ impl RangeCache {
         let kept = {
             let mut content = entry.content.lock().unwrap_or_else(PoisonError::into_inner);
             // Asked for again under the lock, so that it is not older than what is kept.
-            content.bring_to(&store.snapshot(), key, &self.alive);
-            content.kept()
+            let make = |bytes: &dyn Fn() -> usize| memory.make(self.outdated(), bytes);
+            let brought = content.bring_to(&store.snapshot(), key, &self.alive, make);
+            if brought.is_err() && content.segments.is_empty() {
+                self.entries.remove_if(key, |_, other| Arc::ptr_eq(other, &entry));
+            }
+            brought.map(|()| content.kept())?
         };
         if entry.bytes.swap(kept.bytes, Ordering::Relaxed) != kept.bytes {
             self.shed();
         }
-        Some(kept)
+        Ok(Some(kept))
     }
 
     /// Drops what was not read for the longest time while there is too much.
@@ -197,28 +211,45 @@ impl Content {
         }
     }
 
-    /// Makes the segments anew in which something has changed.
-    fn bring_to(&mut self, snapshot: &Snapshot, key: &Key, alive: &Alive) {
-        let same = std::mem::replace(&mut self.history, snapshot.history()) == snapshot.history();
+    /// Makes the segments anew in which something has changed, after `make` has taken room for them; without room nothing
+    /// changes.
+    fn bring_to(
+        &mut self,
+        snapshot: &Snapshot,
+        key: &Key,
+        alive: &Alive,
+        make: impl FnOnce(&dyn Fn() -> usize) -> Result<Making, EtcdError>,
+    ) -> Result<(), EtcdError> {
+        let same = self.history == snapshot.history();
         if same && self.revision == snapshot.revision() {
-            return;
+            return Ok(());
         }
         let from = self.revision.next();
         let known = same && self.revision != Revision::NEVER && from >= snapshot.log_start();
-        self.revision = snapshot.revision();
-        if !known {
-            self.segments = segments(snapshot, &key.range, key, alive);
-            return;
+        let stale =
+            if known { self.changed(snapshot, key, from) } else { vec![(0..self.segments.len(), key.range.clone())] };
+        if !stale.is_empty() {
+            let records = || stale.iter().flat_map(|(_, range)| snapshot.range(range));
+            let mut making = make(&|| records().map(|record| key.length_of(record)).sum())?;
+            for (place, range) in &stale {
+                self.segments.splice(place.clone(), segments(snapshot, range, key, alive, &mut making));
+            }
         }
+        (self.history, self.revision) = (snapshot.history(), snapshot.revision());
+        Ok(())
+    }
+
+    /// The places of segments in which something has changed since a revision, and their ranges; from the back, so that
+    /// the places of those before stay.
+    fn changed(&self, snapshot: &Snapshot, key: &Key, from: Revision) -> Vec<(std::ops::Range<usize>, KeyRange)> {
         let events = snapshot.commits_from(from).flat_map(|commit| commit.events());
         let changed: BTreeSet<_> =
             events.filter(|event| key.range.contains(event.key())).map(|event| self.position(event.key())).collect();
-        // From the back, so that the positions of those before stay.
-        for position in changed.into_iter().rev() {
+        let range = |position: usize| {
             let end = self.segments.get(position + 1).map(|next| next.start.clone()).or_else(|| key.range.end());
-            let range = KeyRange::between(self.segments[position].start.clone(), end);
-            self.segments.splice(position..=position, segments(snapshot, &range, key, alive));
-        }
+            (position..position + 1, KeyRange::between(self.segments[position].start.clone(), end))
+        };
+        changed.into_iter().rev().map(range).collect()
     }
 
     /// The segment in which a key of the range is, or would be.
@@ -228,12 +259,13 @@ impl Content {
 }
 
 /// At least one segment, the first of which begins where the range does.
-fn segments(snapshot: &Snapshot, range: &KeyRange, key: &Key, alive: &Alive) -> Vec<Segment> {
+fn segments(snapshot: &Snapshot, range: &KeyRange, key: &Key, alive: &Alive, making: &mut Making) -> Vec<Segment> {
     let mut made = Vec::new();
     let (mut start, mut buf, mut count) = (range.start().clone(), Vec::with_capacity(SEGMENT + (8 << 10)), 0);
     for record in snapshot.range(range) {
         if buf.len() >= SEGMENT {
             made.push(Segment { start, bytes: alive.owned(&buf), count });
+            making.made(buf.len());
             (start, count) = (record.key.clone(), 0);
             buf.clear();
         }
@@ -257,104 +289,4 @@ fn put(record: &Record, key: &Key, buf: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::store::{LeaseId, Origin};
-
-    fn kept_as_text(cache: &RangeCache, store: &Store, key: &Key) -> Option<(String, usize)> {
-        let kept = cache.read(key, store)?;
-        assert_eq!(kept.revision, store.snapshot().revision());
-        let separator: &[u8] = if key.form == Form::Json { b"," } else { b"" };
-        let text = String::from_utf8_lossy(&kept.pieces.join(separator)).into_owned();
-        Some((text, kept.count))
-    }
-
-    fn made_anew(store: &Store, key: &Key) -> (String, usize) {
-        let (snapshot, mut buf, mut count) = (store.snapshot(), Vec::new(), 0);
-        for record in snapshot.range(&key.range) {
-            put(record, key, &mut buf);
-            count += 1;
-        }
-        (String::from_utf8_lossy(&buf).into_owned(), count)
-    }
-
-    fn change(store: &Store, puts: Vec<(u16, usize)>, deletes: Vec<u16>) {
-        let key = |number: u16| Bytes::from(format!("/k/{number:05}"));
-        let change = store.submit(move |writer| {
-            let mut transaction = writer.begin();
-            for (number, size) in puts {
-                transaction.put(key(number), vec![b'v'; size].into(), LeaseId::NONE, Origin::Client);
-            }
-            for number in deletes {
-                transaction.delete(&key(number));
-            }
-            writer.commit(transaction);
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(change).expect("memory does not fail");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
-
-        /// Whatever changes between two reads, what was kept is what would be made anew.
-        #[test]
-        fn is_what_would_be_made_anew(
-            steps in prop::collection::vec(
-                (
-                    prop::collection::vec((0..400_u16, 1..5000_usize), 0..60),
-                    prop::collection::vec(0..400_u16, 0..30),
-                    any::<bool>(),
-                ),
-                1..12,
-            ),
-            json: bool,
-            keys_only: bool,
-        ) {
-            let form = if json { Form::Json } else { Form::Proto };
-            let ranges = [KeyRange::prefix("/k/"), KeyRange::all(), KeyRange::between("/k/00100".into(), Some("/k/00300".into()))];
-            let (cache, store) = (RangeCache::default(), Store::in_memory(Revision(1)).expect("a thread"));
-            for (puts, deletes, read) in steps {
-                change(&store, puts, deletes);
-                for range in ranges.iter().filter(|_| read) {
-                    let key = Key { range: range.clone(), keys_only, form };
-                    if let Some(kept) = kept_as_text(&cache, &store, &key) {
-                        prop_assert_eq!(kept, made_anew(&store, &key));
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_change_makes_one_segment_anew() {
-        let (cache, store) = (RangeCache::default(), Store::in_memory(Revision(1)).expect("a thread"));
-        change(&store, (0..400).map(|number| (number, 2000)).collect(), Vec::new());
-        let key = Key { range: KeyRange::prefix("/k/"), keys_only: false, form: Form::Json };
-        let before = cache.read(&key, &store).expect("large enough").pieces;
-        change(&store, vec![(200, 2000)], Vec::new());
-        let after = cache.read(&key, &store).expect("large enough").pieces;
-        assert_eq!(before.len(), after.len());
-        let moved = before.iter().zip(&after).filter(|(before, after)| before.as_ptr() != after.as_ptr()).count();
-        assert_eq!((before.len() > 10, moved), (true, 1));
-    }
-
-    #[test]
-    fn what_was_not_read_goes_when_there_is_too_much() {
-        let (cache, store) = (RangeCache::default(), Store::in_memory(Revision(1)).expect("a thread"));
-        change(&store, (0..400).map(|number| (number, 10)).collect(), Vec::new());
-        let key = |start: usize| Key {
-            range: KeyRange::between(format!("/k/{start:05}").into(), None),
-            keys_only: false,
-            form: Form::Json,
-        };
-        for start in 0..RANGES + 10 {
-            cache.read(&key(0), &store).expect("large enough");
-            cache.read(&key(start), &store).expect("large enough");
-        }
-        assert_eq!(cache.entries.len(), RANGES);
-        assert!(cache.entries.contains_key(&key(0)) && !cache.entries.contains_key(&key(1)));
-    }
-}
+mod tests;

@@ -39,7 +39,7 @@ impl Node {
         let snapshot = self.store.snapshot();
         let mut bytes = 0;
         for record in snapshot.range(&key.range) {
-            bytes += key.form.length(size(record, key.keys_only));
+            bytes += key.length_of(record);
             if bytes > most {
                 break;
             }

@@ -28,6 +28,8 @@ pub struct Ledger(Option<Arc<Counts>>);
 struct Counts {
     limit: usize,
     used: AtomicUsize,
+    /// Bytes that are being made to be shared.
+    making: AtomicUsize,
     told: Mutex<Option<Instant>>,
 }
 
@@ -44,7 +46,8 @@ struct Held {
 impl Ledger {
     /// With a limit in bytes; without one nothing is counted.
     pub fn new(limit: Option<usize>) -> Self {
-        Self(limit.map(|limit| Arc::new(Counts { limit, used: AtomicUsize::new(0), told: Mutex::default() })))
+        let (used, making, told) = Default::default();
+        Self(limit.map(|limit| Arc::new(Counts { limit, used, making, told })))
     }
 
     /// What a request holds that begins now; none if nothing is counted.
@@ -65,13 +68,19 @@ impl Ledger {
         hold.as_ref().map_or(Ok(()), |hold| hold.resize(bytes))
     }
 
-    /// Refuses an answer of which others hold so many bytes more than the limit allows.
-    pub fn check(&self, more: usize) -> Result<(), EtcdError> {
-        match &self.0 {
-            Some(counts) if counts.used.load(Ordering::Relaxed).saturating_add(more) > counts.limit => {
-                Err(counts.refuse())
-            }
-            _ => Ok(()),
+    /// Takes room for so many bytes that will be shared, before they are made; `others` are shared ones that count as
+    /// well. Refuses if these, what is held, and what others are making, are too much already: what is shared may be larger
+    /// than the limit, but not twice at the same moment.
+    pub fn make(&self, others: usize, bytes: impl FnOnce() -> usize) -> Result<Making, EtcdError> {
+        let Some(counts) = &self.0 else { return Ok(Making::default()) };
+        let bytes = bytes();
+        let more = |making: usize| {
+            let all = [counts.used.load(Ordering::Relaxed), making].into_iter().fold(others, usize::saturating_add);
+            (all <= counts.limit).then_some(making.saturating_add(bytes))
+        };
+        match counts.making.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+            Ok(_) => Ok(Making { counts: Some(counts.clone()), left: bytes }),
+            Err(_) => Err(counts.refuse()),
         }
     }
 }
@@ -114,6 +123,30 @@ impl Hold {
     }
 }
 
+/// Room for shared bytes that are being made. Given back as they are made, and the rest when it is dropped.
+#[derive(Debug, Default)]
+pub struct Making {
+    counts: Option<Arc<Counts>>,
+    left: usize,
+}
+
+impl Making {
+    /// So many bytes are there now, and counted by whoever keeps them.
+    pub fn made(&mut self, bytes: usize) {
+        let part = bytes.min(self.left);
+        self.left -= part;
+        if let Some(counts) = &self.counts {
+            counts.making.fetch_sub(part, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.made(self.left);
+    }
+}
+
 impl Counts {
     fn refuse(&self) -> EtcdError {
         limits::refused(limits::OF_MEMORY);
@@ -153,7 +186,7 @@ mod tests {
         let refused = b.grow(1).expect_err("full");
         assert_eq!((refused.code(), refused.http_status().as_u16()), (tonic::Code::ResourceExhausted, 503));
         assert!(refused.retry_after().is_some());
-        assert!(ledger.check(0).is_ok() && ledger.check(1).is_err());
+        assert!(ledger.make(0, || 0).is_ok() && ledger.make(1, || 0).is_err());
         let sent = a.clone();
         drop(a);
         assert_eq!(ledger.used(), 100 << 10, "the answer is still being sent");
@@ -163,6 +196,20 @@ mod tests {
         assert_eq!(ledger.used(), 0);
         drop(b);
         assert_eq!(ledger.used(), 0);
+    }
+
+    #[test]
+    fn what_is_shared_is_not_made_twice_at_the_same_moment_if_it_is_large() {
+        let ledger = Ledger::new(Some(100));
+        let mut first = ledger.make(0, || 250).expect("as large as it may be");
+        ledger.make(0, || 1).expect_err("another one meanwhile");
+        first.made(200);
+        let second = ledger.make(30, || 10).expect("room");
+        ledger.make(41, || 1).expect_err("with what others are sent it is too much");
+        first.made(1000);
+        assert!(ledger.make(90, || 1).is_ok());
+        drop((first, second));
+        assert!(ledger.make(100, || 1).is_ok());
     }
 
     #[test]
@@ -176,6 +223,6 @@ mod tests {
         ledger.bound(&mut hold, 200 << 10).expect_err("full");
         ledger.bound(&mut hold, 0).expect("taken");
         assert_eq!(ledger.used(), 0);
-        assert!(Ledger::default().open().is_none() && Ledger::default().check(usize::MAX).is_ok());
+        assert!(Ledger::default().open().is_none() && Ledger::default().make(usize::MAX, || 1).is_ok());
     }
 }
