@@ -106,24 +106,23 @@ impl World {
             Fault::CompactedWhileCutOff => {
                 self.proxy.set(Network::Cut);
                 self.wait(300..800);
-                self.compact(account);
+                self.compact(self.put("/mark"), account);
                 return true;
             }
             Fault::UndoneWhileCutOff => {
                 // The load is away, too, so that nothing else happens.
                 self.proxy.set(Network::Cut);
                 self.wait(100..300);
-                let key = json!({"key": b64("/undone"), "value": b64("x")});
-                post(self.etcd.address, "/v3/kv/put", &key).expect("there");
+                let put = self.put("/undone");
                 post(self.etcd.address, "/v3/kv/deleterange", &json!({"key": b64("/undone")})).expect("there");
-                self.compact(account);
+                self.compact(put, account);
                 return true;
             }
             Fault::MirrorKilled | Fault::CompactedWhileMirrorWasDead => {
                 self.warm.take().expect("it runs").kill();
                 self.wait(0..800);
                 if matches!(fault, Fault::CompactedWhileMirrorWasDead) {
-                    self.compact(account);
+                    self.compact(self.put("/mark"), account);
                 }
                 self.warm = Some(strict_mirror(&[self.etcd.address], self.warm_port, Some(self.data.path())));
                 // A data directory holds the state, and no history.
@@ -133,12 +132,18 @@ impl World {
         false
     }
 
-    /// Gives up history, as far as the account of the etcd has it.
-    fn compact(&self, account: &Follower) {
-        let now = support::http::range(self.etcd.address, "none", "").revision;
-        until("told to the account", || account.revision() >= now);
+    /// Puts into the etcd, and returns the revision.
+    fn put(&self, key: &str) -> i64 {
+        let put = json!({"key": b64(key), "value": b64("x")});
+        number(&post(self.etcd.address, "/v3/kv/put", &put).expect("there").1["header"]["revision"])
+    }
+
+    /// Gives up history before the revision of a put, when the account of the etcd has it. At that of a deletion, an etcd
+    /// lets watches begin and does not tell them of it.
+    fn compact(&self, put: i64, account: &Follower) {
+        until("told to the account", || account.revision() >= put);
         let (status, body) =
-            post(self.etcd.address, "/v3/kv/compaction", &json!({"revision": now.to_string()})).expect("there");
+            post(self.etcd.address, "/v3/kv/compaction", &json!({"revision": put.to_string()})).expect("there");
         assert_eq!(status, 200, "{body}");
     }
 }
@@ -177,9 +182,7 @@ fn survive(of: Release, mut faults: Vec<Fault>) {
         until("read again", || servers.iter().all(|server| state(*server, false) == state(servers[0], false)));
         let reads = mended.elapsed();
         // There may have been nothing to tell, if what happened has undone itself.
-        let mark = json!({"key": b64("/mark"), "value": b64("x")});
-        let (_, body) = post(servers[0], "/v3/kv/put", &mark).expect("there");
-        let mark = number(&body["header"]["revision"]);
+        let mark = world.put("/mark");
         follower::told(followers.iter().chain([&account]), mark);
         if lost {
             // Leases may have run out until the mirror was back.
@@ -190,6 +193,7 @@ fn survive(of: Release, mut faults: Vec<Fault>) {
             mended.elapsed()
         );
     }
+    println!("the etcd, its mirror, a mirror of that, one with data: {servers:?}");
     let heard: Vec<_> = followers.into_iter().map(Follower::finish).collect();
     // Leases run out meanwhile.
     let last = support::http::range(servers[0], "none", "").revision;
