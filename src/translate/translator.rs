@@ -199,15 +199,20 @@ impl Translator {
         users.iter().for_each(|cluster| self.touch_cluster(cluster));
     }
 
-    /// Has a cluster made anew, and those that it is a part of.
+    /// Has a cluster made anew, and those that it is a part of, level by level, as far as they know of it.
     fn touch_cluster(&mut self, name: &str) {
-        let mut next = vec![name.to_owned()];
+        let mut level = BTreeSet::from([name.to_owned()]);
         let mut seen = BTreeSet::new();
-        while let Some(name) = next.pop() {
-            if seen.insert(name.clone()) {
-                next.extend(self.users.get(&(ResourceType::Cluster, name.clone())).into_iter().flatten().cloned());
-                self.dirty_clusters.insert(name);
+        for _ in 0..=upstreams::MAX_DEPTH {
+            let mut above = BTreeSet::new();
+            for name in level {
+                if seen.insert(name.clone()) {
+                    let users = self.users.get(&(ResourceType::Cluster, name.clone()));
+                    above.extend(users.into_iter().flatten().cloned());
+                    self.dirty_clusters.insert(name);
+                }
             }
+            level = above;
         }
     }
 

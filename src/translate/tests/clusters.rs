@@ -79,13 +79,32 @@ fn protocols_connections_and_limits() {
     assert_eq!(upstream(options(kept)).0["keepalive_pool"], json!({"requests": 9, "idle_timeout": 30.0}));
 }
 
+fn aggregate(name: &str, parts: &[&str]) -> Resource {
+    let config =
+        json!({"@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig", "clusters": parts});
+    let kind = json!({"name": "envoy.clusters.aggregate", "typed_config": config});
+    mesh::resource(ResourceType::Cluster, json!({"name": name, "cluster_type": kind}))
+}
+
+/// Each is made of the next one, and the last has a node.
+#[test]
+fn a_chain_of_aggregates_has_nodes_as_far_as_it_is_followed() {
+    const LENGTH: usize = 3_000;
+    let name = |number: usize| format!("c{number}");
+    let mut chain: Vec<_> = (0..LENGTH).map(|number| aggregate(&name(number), &[&name(number + 1)])).collect();
+    chain.push(mesh::static_cluster(&name(LENGTH), &[2]));
+    let translation = translate_all(chain, Options::default());
+    let nodes = |number: usize| {
+        let key = crate::apisix::ObjectKey::new(Kind::Upstream, ids::upstream(&name(number)));
+        let object = translation.objects.iter().find(|object| object.key == key).expect("there");
+        serde_json::from_slice::<Value>(&object.value).expect("JSON")["nodes"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!([nodes(LENGTH - 1), nodes(LENGTH - 16), nodes(LENGTH - 17), nodes(0)], [1, 1, 0, 0]);
+    assert!(translation.report.entries.iter().any(|entry| entry.resource.1 == "c0" && entry.reason.contains("levels")));
+}
+
 #[test]
 fn an_aggregate_has_the_nodes_of_its_parts_one_below_the_other_and_survives_a_cycle() {
-    let aggregate = |name: &str, parts: &[&str]| {
-        let config = json!({"@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig", "clusters": parts});
-        let kind = json!({"name": "envoy.clusters.aggregate", "typed_config": config});
-        mesh::resource(ResourceType::Cluster, json!({"name": name, "cluster_type": kind}))
-    };
     let nodes = |translator: &Translator| {
         let key = crate::apisix::ObjectKey::new(Kind::Upstream, ids::upstream("all"));
         let object = translator.objects().find(|object| object.key == key).expect("there");

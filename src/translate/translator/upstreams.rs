@@ -18,6 +18,9 @@ use crate::translate::tls::Given;
 /// Most clusters that one can be put together of, over all levels.
 const MAX_PARTS: usize = 1000;
 
+/// Most levels. Without a bound a chain costs the square of its length, as each of its clusters is made of all below it.
+pub(super) const MAX_DEPTH: usize = 16;
+
 /// Lowest priority of a node. APISIX takes any number, and arithmetic stays far from the bounds of its own.
 const LOWEST: i32 = -1_000_000;
 
@@ -74,7 +77,7 @@ impl Translator {
     /// each part below the one before it.
     pub(super) fn nodes(&self, name: &str, subset: &Labels, notes: &mut Notes) -> Vec<Node> {
         let mut parts = Vec::new();
-        self.collect_parts(name, &mut BTreeSet::new(), &mut parts, notes);
+        self.collect_parts(name, 0, &mut BTreeSet::new(), &mut parts, notes);
         let mut nodes: BTreeMap<(i32, String, u16), u32> = BTreeMap::new();
         let mut top = 0;
         for part in parts {
@@ -95,13 +98,14 @@ impl Translator {
     fn collect_parts<'a>(
         &'a self,
         name: &str,
+        depth: usize,
         seen: &mut BTreeSet<String>,
         parts: &mut Vec<&'a Cluster>,
         notes: &mut Notes,
     ) {
         let Some(cluster) = self.clusters.get(name) else { return };
-        if !seen.insert(name.to_owned()) || seen.len() > MAX_PARTS {
-            let reason = "a cluster that it is put together of comes twice, or there are too many";
+        if !seen.insert(name.to_owned()) || seen.len() > MAX_PARTS || depth > MAX_DEPTH {
+            let reason = "a cluster that it is put together of comes twice, or there are too many, or too many levels";
             notes.not_expressible("cluster_type", reason, "what comes later is left out");
             return;
         }
@@ -109,7 +113,7 @@ impl Translator {
             parts.push(cluster);
         }
         for part in cluster.parts() {
-            self.collect_parts(part, seen, parts, notes);
+            self.collect_parts(part, depth + 1, seen, parts, notes);
         }
     }
 
