@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::history::pause;
 use support::http::{Connection, Watch, b64, get, post};
 use support::{Confcast, until};
 
@@ -89,6 +91,21 @@ fn status(server: &Confcast) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_confcast"));
     let output = command.args(["status", "--endpoint", &format!("http://{}", server.admin)]).output();
     String::from_utf8(output.expect("runs").stdout).expect("text")
+}
+
+/// What writes it in place leaves it shorter for a moment, and no less correct.
+#[test]
+fn a_file_that_is_being_written_is_not_read() {
+    let reloaded = Reloaded::start("max_leases = 1\n", &[]);
+    // For longer than it takes until the file is looked at.
+    for number in 0..70 {
+        fs::write(reloaded.path(), if number % 2 == 0 { "" } else { "max_leases = 7\n" }).expect("written");
+        pause(Duration::from_millis(100));
+    }
+    assert_eq!(reloaded.reading(), Value::Null);
+    reloaded.write("max_leases = 2\n");
+    until("read again", || !reloaded.reading().is_null());
+    assert_eq!([0; 3].map(|_| grant(&reloaded.server)), [200, 200, 429]);
 }
 
 #[test]

@@ -21,6 +21,10 @@ use crate::telemetry::{now, settings as metrics};
 /// How often the file is looked at. It is small, and what mounts it gives no better sign that works everywhere.
 const POLL: Duration = Duration::from_secs(5);
 
+/// For how long it has to stay as it is before it is taken over: what is read while it is written may be shorter, and no
+/// less correct.
+const REST: Duration = Duration::from_millis(500);
+
 /// The name of the setting whose file is a part of the settings: the secret of tokens.
 const SECRET: &str = "auth_token_key_file";
 
@@ -36,6 +40,8 @@ pub(super) struct Reload {
     secret: Option<Vec<u8>>,
     /// The file as it was last looked at; what was wrong with it if it could not be read.
     seen: Result<String, String>,
+    /// The same, if it was another one then and may still be written.
+    restless: Option<Result<String, String>>,
     hangup: Signal,
     look: Interval,
 }
@@ -58,7 +64,7 @@ impl Reload {
         let (taken, secret) = (started.clone(), config.auth_token_key.clone());
         let (hangup, mut look) = (signal(SignalKind::hangup())?, tokio::time::interval_at(Instant::now() + POLL, POLL));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok((Self { args, started, taken, secret, seen: Ok(text), hangup, look }, config))
+        Ok((Self { args, started, taken, secret, seen: Ok(text), restless: None, hangup, look }, config))
     }
 
     /// Waits until they are to be read again. Can be dropped and asked again.
@@ -79,7 +85,13 @@ impl Reload {
             Ok(text) => Ok(text),
             Err(error) => Err(error.to_string()),
         };
+        let before = self.restless.take();
         if why == Why::Look && text == self.seen {
+            return;
+        }
+        if why == Why::Look && before.as_ref() != Some(&text) {
+            self.restless = Some(text);
+            self.look.reset_after(REST);
             return;
         }
         self.seen.clone_from(&text);
