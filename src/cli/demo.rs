@@ -1,6 +1,7 @@
 //! `confcast demo`: a small mesh to play with.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,13 +23,16 @@ pub(crate) const FILES: [(&str, &str); 3] = [
 
 /// Writes the files of the mesh, serves them, and says what to try.
 pub(super) fn demo(args: &DemoArgs, log: Arc<dyn LogFilter>) -> anyhow::Result<ExitCode> {
+    let listen = address("--listen", &args.listen)?;
+    // Before the files of another one are written over.
+    drop(TcpListener::bind(listen).with_context(|| format!("--listen {listen}"))?);
     let dir = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join("confcast-demo"));
     fs::create_dir_all(&dir).with_context(|| format!("--dir {}", dir.display()))?;
     for (name, content) in FILES {
         fs::write(dir.join(name), content).with_context(|| format!("--dir {}", dir.display()))?;
     }
     let config = Config {
-        listen: address("--listen", &args.listen)?,
+        listen,
         admin_listen: match args.admin_listen.as_str() {
             "off" => None,
             text => Some(address("--admin-listen", text)?),
