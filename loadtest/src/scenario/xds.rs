@@ -123,6 +123,7 @@ impl Xds {
         outcome.show("push to last p50 ms", at(&last, 0.5), 2);
         outcome.hold("push to last p99 ms", at(&last, 0.99), 2);
         outcome.hold_if("CPU us/event", meter.server_cpu()?.map(|cpu| cpu * 1e6 / delivered), 2);
+        outcome.hold_if("peak MiB", meter.peak()?, 0);
         meter.finish(&mut outcome)?;
         streams.stay_silent()?;
         let first = streams.watchers[0];
