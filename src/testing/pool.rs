@@ -76,6 +76,10 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
             config.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
             json!({"name": name, "typed_config": config})
         };
+        let state = json!({
+            "@type": "type.googleapis.com/envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState",
+            "name": "x-session"});
+        let session = json!({"session_state": {"name": "s", "typed_config": state}});
         let percent = json!({"numerator": 50, "denominator": "HUNDRED"});
         let filters = json!([
             filter("fault.v3.HTTPFault", &json!({"abort": {"http_status": 418, "percentage": percent}})),
@@ -84,6 +88,7 @@ pub fn pool(certificate: &str, key: &str) -> Vec<Vec<Resource>> {
                 "header_mutation.v3.HeaderMutation",
                 &json!({"mutations": {"request_mutations": [{"remove": "x-gone"}]}})
             ),
+            filter("stateful_session.v3.StatefulSession", &session),
             filter("rbac.v3.RBAC", &json!({"rules": rules})),
             filter(
                 "local_ratelimit.v3.LocalRateLimit",

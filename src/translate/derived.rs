@@ -27,6 +27,8 @@ pub(super) struct Difference {
     pub(super) retry_time: Option<u64>,
     /// What requests are hashed by, if the cluster's policy hashes at all.
     pub(super) hash: Option<HashKey>,
+    /// What keeps requests at one backend, whatever the cluster's policy.
+    pub(super) session: Option<HashKey>,
     /// The host that a backend is told, if not the client's.
     pub(super) host: Option<Host>,
     /// Only endpoints with this metadata (of `envoy.lb`), if the cluster has subsets: names and values as JSON.
@@ -77,13 +79,14 @@ impl Difference {
         let retries = self.retries.map(|retries| format!("retries={retries}"));
         let time = self.retry_time.map(|time| format!("retry_time={time}"));
         let hash = self.hash.as_ref().map(|hash| format!("hash={}={}", hash.on, hash.key));
+        let session = self.session.as_ref().map(|hash| format!("session={}={}", hash.on, hash.key));
         let host = self.host.as_ref().map(|host| match host {
             Host::Node => "host_of_node".to_owned(),
             Host::Name(name) => format!("host={name}"),
         });
         let subset = self.subset.iter().map(|(name, value)| format!("subset={name}={value}"));
         let stream = self.stream.then(|| "stream".to_owned());
-        [retries, time, hash, host, stream].into_iter().flatten().chain(subset).collect()
+        [retries, time, hash, session, host, stream].into_iter().flatten().chain(subset).collect()
     }
 
     /// Makes an upstream of a cluster different; but for its subset, as only the cluster's own code knows the metadata
@@ -98,7 +101,7 @@ impl Difference {
             let seconds = milliseconds as f64 / 1e3;
             upstream.retry_timeout = Some(seconds);
         }
-        if let (Some(hash), true) = (&self.hash, hashes) {
+        if let Some(hash) = self.session.as_ref().or(self.hash.as_ref().filter(|_| hashes)) {
             upstream.algorithm = "chash";
             upstream.hash_on = Some(hash.on);
             upstream.key = Some(hash.key.clone());
@@ -150,6 +153,7 @@ mod tests {
             with(|d| d.host = Some(Host::Node)),
             with(|d| d.host = Some(Host::Name("h".into()))),
             with(|d| d.hash = Some(HashKey { on: "header", key: "x".into() })),
+            with(|d| d.session = Some(HashKey { on: "header", key: "x".into() })),
             with(|d| drop(d.subset.insert("v".into(), "\"1\"".into()))),
             Target::plain("d").id(),
         ];

@@ -12,6 +12,7 @@ pub(super) mod health_check;
 pub(super) mod jwt;
 pub(super) mod limits;
 pub(super) mod rbac;
+pub(super) mod stateful_session;
 
 use std::collections::BTreeMap;
 

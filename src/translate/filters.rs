@@ -23,11 +23,16 @@ use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::{Rbac, RbacPerRoute};
+use envoy_types::pb::envoy::extensions::filters::http::stateful_session::v3::{
+    StatefulSession, StatefulSessionPerRoute, stateful_session_per_route,
+};
 use envoy_types::pb::google::protobuf::Any;
 
+use super::derived::HashKey;
 use super::filter::header_mutation::Mutations;
 use super::filter::{
     Effect, api_key, cors, csrf, ext_authz, fault, grpc_web, header_mutation, health_check, jwt, limits, rbac,
+    stateful_session,
 };
 use super::report::Notes;
 use crate::envoy::any;
@@ -45,6 +50,8 @@ pub(super) enum Filter {
     Off,
     /// It is expressed.
     Does(Effect),
+    /// It keeps requests with the same of this at one backend.
+    Keeps(HashKey),
     /// It changes headers.
     Mutates(Mutations),
     /// What it does to requests of routes that say nothing of it, and what routes may choose by name.
@@ -70,7 +77,10 @@ impl Filter {
         match (own, self) {
             (_, Self::Waits(inner)) => inner.of(own),
             (Self::Chosen(name), Self::Choice { named, .. }) => named.get(name).unwrap_or(own),
-            (Self::Off | Self::Protects(_) | Self::Does(_) | Self::Mutates(_) | Self::Chosen(_), _) => own,
+            (
+                Self::Off | Self::Protects(_) | Self::Does(_) | Self::Keeps(_) | Self::Mutates(_) | Self::Chosen(_),
+                _,
+            ) => own,
             // It is switched on, or something about it is said that does not matter here.
             (Self::Harmless | Self::Missed(_) | Self::Choice { .. } | Self::Waits(_), _) => self.of_all(),
         }
@@ -137,7 +147,9 @@ pub(super) fn take(config: &Any, port: Option<u32>, notes: &mut Notes) -> Filter
         let inner = inner.filter(|inner| any::type_of(inner) != name).map(|inner| take(&inner, port, notes));
         // For which requests the filter is skipped is said by a tree of matchers.
         return match inner {
-            Some(Filter::Harmless | Filter::Missed(_) | Filter::Mutates(_) | Filter::Off) => Filter::Missed(name),
+            Some(Filter::Harmless | Filter::Missed(_) | Filter::Keeps(_) | Filter::Mutates(_) | Filter::Off) => {
+                Filter::Missed(name)
+            }
             Some(Filter::Does(effect)) if !effect.protects() => Filter::Missed(name),
             _ => Filter::Protects(name),
         };
@@ -222,6 +234,16 @@ fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
     }
     if let Some(route) = any::unpack::<HeaderMutationPerRoute>(config) {
         return Some(Filter::Mutates(header_mutation::take(route.mutations.as_ref(), false, notes)));
+    }
+    if let Some(filter) = any::unpack::<StatefulSession>(config) {
+        return Some(stateful_session::take(&filter, notes));
+    }
+    if let Some(route) = any::unpack::<StatefulSessionPerRoute>(config) {
+        return Some(match &route.r#override {
+            Some(stateful_session_per_route::Override::Disabled(true)) => Filter::Off,
+            Some(stateful_session_per_route::Override::StatefulSession(own)) => stateful_session::take(own, notes),
+            _ => Filter::Harmless,
+        });
     }
     if any::unpack::<GrpcWeb>(config).is_some() {
         return Some(Filter::Does(grpc_web::take(notes)));

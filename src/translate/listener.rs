@@ -111,6 +111,7 @@ pub(super) fn take(listener: &EnvoyListener) -> Listener {
                     Filter::Harmless
                     | Filter::Off
                     | Filter::Does(_)
+                    | Filter::Keeps(_)
                     | Filter::Mutates(_)
                     | Filter::Choice { .. }
                     | Filter::Chosen(_)

@@ -248,7 +248,12 @@ fn different_entries(weighted: &WeightedCluster, action: &mut Action, notes: &mu
         Filter::Does(effect) => effect.protects(),
         // It may switch on a filter that waits for that, whatever it does.
         Filter::Harmless => filters::is_switch(config),
-        Filter::Missed(_) | Filter::Off | Filter::Mutates(_) | Filter::Choice { .. } | Filter::Waits(_) => false,
+        Filter::Missed(_)
+        | Filter::Off
+        | Filter::Keeps(_)
+        | Filter::Mutates(_)
+        | Filter::Choice { .. }
+        | Filter::Waits(_) => false,
     };
     if configs.any(|config| protects(config, notes)) {
         *action = Action::answer(403, "this route is protected in a way that cannot be expressed\n");

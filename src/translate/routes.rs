@@ -1,6 +1,7 @@
 //! A route configuration: its virtual hosts and their routes, put together for each use of it.
 
 mod mutations;
+mod sessions;
 mod ways;
 mod web;
 
@@ -85,10 +86,15 @@ pub(super) fn take(name: &str, configuration: &RouteConfiguration) -> Routes {
 }
 
 impl Routes {
-    /// The clusters that the routes name, as they use them.
-    pub(super) fn targets(&self) -> BTreeSet<Target> {
-        let routes = self.hosts.iter().flat_map(|host| &host.routes);
-        routes.flat_map(|route| route.action.targets.iter().map(|(target, _)| target.clone())).collect()
+    /// The clusters that the routes name, as they use them at these places.
+    pub(super) fn targets(&self, places: &[Place], around: &Around<'_>) -> BTreeSet<Target> {
+        let mut targets = BTreeSet::new();
+        for place in places {
+            let assembly = Assembly { routes: self, place, around, alone: false };
+            let routes = self.hosts.iter().flat_map(|host| &host.routes);
+            targets.extend(routes.flat_map(|route| assembly.targets(route)).map(|(target, _)| target));
+        }
+        targets
     }
 
     /// The clusters that get copies of requests.
@@ -288,7 +294,8 @@ impl Assembly<'_> {
             plugins.insert("proxy-mirror", json!({"host": address, "sample_ratio": mirror.share}));
         }
         bounds::keep(&action.targets, self.around.bounds, &mut plugins, notes);
-        let (upstream_id, split) = upstreams(&action.targets);
+        let targets = if action.targets.is_empty() { Vec::new() } else { self.targets(route) };
+        let (upstream_id, split) = upstreams(&targets);
         plugins.extend(split.map(|split| ("traffic-split", split)));
         ApisixRoute {
             name: ids::name(&name),

@@ -307,7 +307,7 @@ impl Translator {
         if let (Some(routes), Some(places)) = (self.routes.get(name), self.places.get(name)) {
             let (assembled, notes) = routes.assemble(places, &around);
             made.entries.extend_from_slice(notes.entries());
-            made.targets = routes.targets();
+            made.targets = routes.targets(places, &around);
             let of = (ResourceType::Route, name);
             for route in assembled {
                 objects.extend(object((Kind::Route, &route.id), &route, of, self.options.apisix, &mut made.entries));

@@ -4,6 +4,7 @@ mod ext_authz;
 mod grpc_web;
 mod header_mutation;
 mod jwt;
+mod stateful_session;
 
 use serde_json::{Value, json};
 

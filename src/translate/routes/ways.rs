@@ -55,6 +55,7 @@ impl Assembly<'_> {
                 Filter::Harmless
                 | Filter::Missed(_)
                 | Filter::Off
+                | Filter::Keeps(_)
                 | Filter::Mutates(_)
                 | Filter::Choice { .. }
                 | Filter::Waits(_) => {}
