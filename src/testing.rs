@@ -5,3 +5,4 @@ pub mod fuzz;
 pub mod mesh;
 pub mod pool;
 pub mod ports;
+pub mod services;

@@ -13,6 +13,7 @@ pub(super) mod jwt;
 pub(super) mod limits;
 pub(super) mod rbac;
 pub(super) mod stateful_session;
+pub(super) mod transcoder;
 
 use std::collections::BTreeMap;
 

@@ -15,6 +15,7 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
     ExtAuthz, ExtAuthzPerRoute, ext_authz_per_route,
 };
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3::HttpFault;
+use envoy_types::pb::envoy::extensions::filters::http::grpc_json_transcoder::v3::GrpcJsonTranscoder;
 use envoy_types::pb::envoy::extensions::filters::http::grpc_web::v3::GrpcWeb;
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3::{HeaderMutation, HeaderMutationPerRoute};
 use envoy_types::pb::envoy::extensions::filters::http::health_check::v3::HealthCheck;
@@ -32,7 +33,7 @@ use super::derived::HashKey;
 use super::filter::header_mutation::Mutations;
 use super::filter::{
     Effect, api_key, cors, csrf, ext_authz, fault, grpc_web, header_mutation, health_check, jwt, limits, rbac,
-    stateful_session,
+    stateful_session, transcoder,
 };
 use super::report::Notes;
 use crate::envoy::any;
@@ -244,6 +245,9 @@ fn traffic(config: &Any, notes: &mut Notes) -> Option<Filter> {
             Some(stateful_session_per_route::Override::StatefulSession(own)) => stateful_session::take(own, notes),
             _ => Filter::Harmless,
         });
+    }
+    if let Some(filter) = any::unpack::<GrpcJsonTranscoder>(config) {
+        return transcoder::take(&filter, notes);
     }
     if any::unpack::<GrpcWeb>(config).is_some() {
         return Some(Filter::Does(grpc_web::take(notes)));

@@ -13,6 +13,7 @@ mod samples;
 mod shrink;
 #[path = "../support/mod.rs"]
 mod support;
+mod transcoder;
 mod world;
 
 use std::collections::BTreeMap;

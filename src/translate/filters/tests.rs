@@ -5,6 +5,7 @@ mod grpc_web;
 mod header_mutation;
 mod jwt;
 mod stateful_session;
+mod transcoder;
 
 use serde_json::{Value, json};
 
