@@ -26,7 +26,8 @@ impl Node {
     pub async fn campaign(&self, caller: &Caller, request: CampaignRequest) -> Result<CampaignResponse, EtcdError> {
         self.read()?;
         let value = Bytes::copy_from_slice(&request.value);
-        let place = self.enter(caller, &request.name, LeaseId(request.lease), value.clone()).await?;
+        let place = self.enter(caller, &request.name, LeaseId(request.lease), value.clone()).await;
+        let place = place.map_err(EtcdError::of_recipe)?;
         if place.found.as_ref().is_some_and(|found| found.value != value) {
             self.say(caller, place.key.clone(), place.created, place.lease, value).await?;
         }
@@ -100,7 +101,7 @@ impl Node {
             writer.put(&Put { key, value, lease, ignore_value: false, ignore_lease: false })?;
             Ok(())
         };
-        let ((), revision) = self.change(put).await?;
+        let ((), revision) = self.change(put).await.map_err(EtcdError::of_recipe)?;
         Ok(revision)
     }
 

@@ -14,7 +14,8 @@ impl Node {
     /// Waits until the lock is the caller's. Returns the key that stands for it, which exists for as long.
     pub async fn lock(&self, caller: &Caller, request: LockRequest) -> Result<LockResponse, EtcdError> {
         self.read()?;
-        let place = self.enter(caller, &request.name, LeaseId(request.lease), bytes::Bytes::new()).await?;
+        let place = self.enter(caller, &request.name, LeaseId(request.lease), bytes::Bytes::new()).await;
+        let place = place.map_err(EtcdError::of_recipe)?;
         let expired = || EtcdError::new(tonic::Code::Unknown, "mutex: session is expired");
         let revision = self.wait_turn(&place, expired).await?;
         Ok(LockResponse { header: self.header(revision), key: place.key })

@@ -13,9 +13,9 @@ use crate::pb::etcdserverpb::alarm_request::AlarmAction;
 use crate::pb::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
 use crate::pb::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
-    HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest, DefragmentResponse, DowngradeRequest,
+    DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
+    SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
 };
 use crate::store::{KeyRange, Revision};
 
@@ -38,20 +38,35 @@ impl Node {
             raft_term: self.identity().raft_term,
             raft_applied_index: index,
             db_size_in_use: size,
+            errors: self.alarms().iter().map(alarm_text).collect(),
             ..StatusResponse::default()
         })
     }
 
-    /// Lists alarms, of which there are none.
+    /// Lists alarms, or takes one back. There is one: clients have tried to write more than there is room for.
     pub async fn alarm(&self, caller: &Caller, request: AlarmRequest) -> Result<AlarmResponse, EtcdError> {
         caller.must_be_known()?;
         self.must_know_itself()?;
+        let mut alarms = self.alarms();
         match request.action() {
-            AlarmAction::Get | AlarmAction::Deactivate => {
-                Ok(AlarmResponse { header: self.header_now(), alarms: Vec::new() })
+            AlarmAction::Get => {
+                alarms.retain(|alarm| request.alarm() == AlarmType::None || alarm.alarm == request.alarm);
             }
-            AlarmAction::Activate => Err(EtcdError::unimplemented("raising an alarm")),
+            AlarmAction::Deactivate => {
+                alarms.retain(|alarm| *alarm == AlarmMember { member_id: request.member_id, alarm: request.alarm });
+                if !alarms.is_empty() && self.store.quota().disarm() {
+                    tracing::info!("the alarm for lack of space was taken back");
+                }
+            }
+            AlarmAction::Activate => return Err(EtcdError::unimplemented("raising an alarm")),
         }
+        Ok(AlarmResponse { header: self.header_now(), alarms })
+    }
+
+    fn alarms(&self) -> Vec<AlarmMember> {
+        let exceeded = self.store.quota().is_exceeded();
+        let no_space = AlarmMember { member_id: self.own_identity.member_id, alarm: AlarmType::Nospace.into() };
+        exceeded.then_some(no_space).into_iter().collect()
     }
 
     /// Does nothing, as there is no file that has holes.
@@ -106,6 +121,11 @@ impl Node {
             _ => EtcdError::new(Code::InvalidArgument, "etcdserver: invalid downgrade target version"),
         })
     }
+}
+
+/// An alarm in the words of etcd's status.
+fn alarm_text(alarm: &AlarmMember) -> String {
+    format!("memberID:{} alarm:{} ", alarm.member_id, alarm.alarm().as_str_name())
 }
 
 #[tonic::async_trait]

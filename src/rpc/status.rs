@@ -80,6 +80,16 @@ impl EtcdError {
         Self { retry_after: Some(OVERLOADED), overloaded: true, ..Self::new(Code::ResourceExhausted, text) }
     }
 
+    /// The error as etcd's locks and elections have it, which are clients of the rest, and pass on that there is no space
+    /// with the text alone.
+    #[must_use]
+    pub fn of_recipe(self) -> Self {
+        if self.code == Code::ResourceExhausted && self.text.ends_with("space exceeded") {
+            return Self { code: Code::Unknown, ..self };
+        }
+        self
+    }
+
     /// What is wrong with the body of a request: what was said of it, or something about the connection.
     pub fn of_body(error: &(dyn std::error::Error + 'static)) -> Self {
         error.downcast_ref::<Refused>().map_or_else(|| Self::malformed(error), |refused| refused.error.clone())
@@ -177,6 +187,10 @@ impl From<OpError> for EtcdError {
             OpError::LeaseNotFound => Code::NotFound,
             OpError::LeaseExists => Code::FailedPrecondition,
             OpError::LeaseTtlTooLarge => Code::OutOfRange,
+            OpError::NoSpace => {
+                limits::refused(limits::OF_SPACE);
+                Code::ResourceExhausted
+            }
             OpError::TooManyLeases => return Self::too_many("leases"),
             OpError::OwnedBySource(_) => {
                 return Self::new(Code::PermissionDenied, format!("etcdserver: permission denied: {error}"));
@@ -249,13 +263,14 @@ mod tests {
 
     #[test]
     fn codes_and_texts_are_those_of_etcd() {
-        let cases: [(EtcdError, Code, u16, &str); 32] = [
+        let cases: [(EtcdError, Code, u16, &str); 33] = [
             (
                 SubmitError::Journal(JournalError::Full).into(),
                 Code::ResourceExhausted,
                 429,
                 "etcdserver: mvcc: database space exceeded",
             ),
+            (OpError::NoSpace.into(), Code::ResourceExhausted, 429, "etcdserver: mvcc: database space exceeded"),
             (OpError::EmptyKey.into(), Code::InvalidArgument, 400, "etcdserver: key is not provided"),
             (OpError::KeyNotFound.into(), Code::InvalidArgument, 400, "etcdserver: key not found"),
             (OpError::ValueProvided.into(), Code::InvalidArgument, 400, "etcdserver: value is provided"),

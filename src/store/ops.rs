@@ -50,6 +50,9 @@ pub enum OpError {
     /// There are as many leases as there may be.
     #[error("too many leases")]
     TooManyLeases,
+    /// There is no room for what clients write.
+    #[error("mvcc: database space exceeded")]
+    NoSpace,
     /// The key belongs to the configuration source, so that clients may only read it.
     #[error("{0} is managed by the configuration source and is read-only here")]
     OwnedBySource(String),

@@ -8,6 +8,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::journal::{Journal, JournalError};
+use super::quota::Quota;
 use super::retention::Retention;
 use super::revision::Revision;
 use super::snapshot::{Restored, Snapshot};
@@ -30,6 +31,7 @@ pub struct Store {
     changes: watch::Receiver<Revision>,
     jobs: Sender<Job>,
     places: Arc<Semaphore>,
+    quota: Quota,
 }
 
 /// Why a change did not happen.
@@ -47,10 +49,11 @@ impl Store {
     /// Starts a store that continues from `restored`.
     pub fn open(restored: Restored, retention: Retention, journal: Box<dyn Journal>) -> std::io::Result<Self> {
         let (writer, published) = Writer::new(restored, retention, journal);
+        let quota = writer.quota().clone();
         let (revision, changes) = watch::channel(writer.snapshot().revision());
         let (jobs, queue) = bounded(QUEUE);
         thread::Builder::new().name("sequencer".into()).spawn(move || sequence(writer, &queue, &revision))?;
-        Ok(Self { published, changes, jobs, places: Arc::new(Semaphore::new(QUEUE)) })
+        Ok(Self { published, changes, jobs, places: Arc::new(Semaphore::new(QUEUE)), quota })
     }
 
     /// A store in memory that starts empty after `revision`.
@@ -61,6 +64,11 @@ impl Store {
     /// The current state and history. Costs a pointer load and never waits.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.published.load_full()
+    }
+
+    /// How much clients may write, and whether they have tried to write more.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     /// Tells of each new revision, after it was published. Skips those that come faster than they are looked at.

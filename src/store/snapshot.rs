@@ -25,6 +25,8 @@ pub struct Snapshot {
     log_bytes: usize,
     /// Bytes of memory of the log.
     log_memory: usize,
+    /// Bytes of memory of the records in the index.
+    keys_memory: usize,
     base: Base,
     /// How often another history has taken the place of this one.
     history: u64,
@@ -88,6 +90,7 @@ impl Snapshot {
             log,
             log_bytes: 0,
             log_memory: 0,
+            keys_memory: memory,
             base,
             history: 0,
             forgotten,
@@ -140,6 +143,11 @@ impl Snapshot {
     /// Number of commits in the log, and of the bytes of their events.
     pub fn log_size(&self) -> (usize, usize) {
         (self.log.len(), self.log_bytes)
+    }
+
+    /// Bytes of memory that keys take without history, by the same estimate as [`memory`](Self::memory).
+    pub fn keys_memory(&self) -> usize {
+        self.keys_memory
     }
 
     /// Bytes of memory that keys and history take, by an estimate that is rather too high. Each record counts once: those
@@ -234,6 +242,7 @@ impl Snapshot {
         self.index = commit.index().clone();
         self.log_bytes += commit.size();
         self.log_memory += commit.memory();
+        self.keys_memory = self.keys_memory.saturating_add_signed(commit.growth());
         let now = commit.at();
         self.log.push_back(commit);
         self.trim(retention, now);

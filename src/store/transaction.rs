@@ -40,6 +40,11 @@ impl Transaction {
         self.events.is_empty()
     }
 
+    /// By how many bytes the records take more memory than before.
+    pub(super) fn growth(&self) -> isize {
+        self.growth
+    }
+
     /// The keys as they are with the changes made so far.
     pub fn view(&self) -> View<'_> {
         View::new(&self.index)

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use super::journal::{Entry, Journal, JournalError};
 use super::key_range::KeyRange;
 use super::lease::Leases;
+use super::ops::OpError;
+use super::quota::Quota;
 use super::record::Record;
 use super::retention::Retention;
 use super::revision::Revision;
@@ -24,6 +26,7 @@ pub struct Writer {
     pending: Vec<Entry>,
     leases: Leases,
     retention: Retention,
+    quota: Quota,
     journal: Box<dyn Journal>,
     /// Whether the revision has gone on without a commit.
     passed: bool,
@@ -48,7 +51,9 @@ impl Writer {
         let working = restored.snapshot();
         let published = Arc::new(ArcSwap::from_pointee(working.clone()));
         let (published_to, pending) = (published.clone(), Vec::new());
-        let writer = Self { working, published: published_to, pending, leases, retention, journal, passed: false };
+        let quota = Quota::new(retention.memory);
+        let writer =
+            Self { working, published: published_to, pending, leases, retention, quota, journal, passed: false };
         (writer, published)
     }
 
@@ -60,6 +65,19 @@ impl Writer {
     /// The leases.
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// How much clients may write.
+    pub fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Commits what a client writes, if there is room for it.
+    pub(super) fn commit_within_quota(&mut self, transaction: Transaction) -> Result<Revision, OpError> {
+        if !transaction.is_empty() {
+            self.quota.admit(self.working.keys_memory(), transaction.growth())?;
+        }
+        Ok(self.commit(transaction))
     }
 
     /// The leases for changing; pair each change with a [`journal`](Self::journal) entry.

@@ -17,6 +17,8 @@ pub const OF_WATCHERS: &str = "watchers";
 pub const OF_MEMORY: &str = "memory";
 /// The limit on leases.
 pub const OF_LEASES: &str = "leases";
+/// The quota of keys, beyond which clients may not write.
+pub const OF_SPACE: &str = "space";
 /// The limit on bytes of requests, messages and bodies.
 pub const OF_REQUEST: &str = "request_bytes";
 /// The limit on operations of a transaction.
@@ -47,6 +49,7 @@ pub const LIMITS: &[&str] = &[
     OF_WATCHERS,
     OF_LEASES,
     OF_MEMORY,
+    OF_SPACE,
     OF_REQUEST,
     OF_TXN,
     OF_ANSWER,

@@ -43,6 +43,8 @@ pub struct Etcd {
     binary: PathBuf,
     member: Member,
     secure: Option<Secure>,
+    /// Further flags.
+    flags: Vec<String>,
 }
 
 /// A second address, under TLS.
@@ -68,9 +70,14 @@ impl Member {
 
 impl Etcd {
     pub fn start(binary: &Path) -> Self {
+        Self::start_with_flags(binary, &[])
+    }
+
+    pub fn start_with_flags(binary: &Path, flags: &[&str]) -> Self {
         let member = Member { name: "default".into(), peers: free_port(), cluster: String::new() };
         let member = Member { cluster: format!("default={}", member.url()), ..member };
         let mut etcd = Self::prepare(binary, member);
+        etcd.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
         etcd.start_again();
         let version = http::get(etcd.address, "/version").json()["etcdserver"].as_str().unwrap_or_default().to_owned();
         etcd.version.push_str(&version);
@@ -123,7 +130,8 @@ impl Etcd {
         let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let dir = dir.expect("a directory");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self { child: None, address, version: String::new(), dir, binary: binary.into(), member, secure: None }
+        let (child, version, secure, flags) = Default::default();
+        Self { child, address, version, dir, binary: binary.into(), member, secure, flags }
     }
 
     /// Ends it at once, as a crash does.
@@ -196,6 +204,7 @@ impl Etcd {
             .args(["--listen-client-urls", &listen, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--name", &self.member.name, "--initial-cluster", &self.member.cluster])
+            .args(&self.flags)
             .args(self.secure.iter().flat_map(|secure| &secure.flags))
             .env("ETCD_UNSUPPORTED_ARCH", "arm64")
             .stdout(Stdio::null())

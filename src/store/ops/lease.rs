@@ -23,6 +23,7 @@ impl Writer {
     /// Grants a lease of `ttl` seconds. `id` zero asks for `fresh`, an id that the caller drew at random. Returns id
     /// and time to live as granted.
     pub fn lease_grant(&mut self, id: LeaseId, ttl: i64, fresh: LeaseId) -> Result<(LeaseId, i64), OpError> {
+        self.quota().check()?;
         let id = if id == LeaseId::NONE { fresh } else { id };
         if ttl > MAX_TTL {
             return Err(OpError::LeaseTtlTooLarge);

@@ -112,6 +112,15 @@ impl Txn {
         })
     }
 
+    /// Whether it has a put anywhere.
+    fn may_put(&self) -> bool {
+        self.success.iter().chain(&self.failure).any(|op| match op {
+            Op::Put(_) => true,
+            Op::Range(..) | Op::DeleteRange(_) => false,
+            Op::Txn(inner) => inner.may_put(),
+        })
+    }
+
     /// The checks that need no state: keys and duplicate puts. How many operations there may be is decided where they come
     /// from.
     pub fn check(&self) -> Result<(), OpError> {
@@ -283,12 +292,20 @@ fn check_duplicates(ops: &[Op]) -> Result<Writes, OpError> {
 impl Writer {
     /// Runs a transaction: all of it at one revision, or nothing.
     pub fn txn(&mut self, txn: &Txn) -> Result<TxnResult, OpError> {
+        // As by etcd, even if what would be done is only to read, or to delete.
+        if txn.may_put() {
+            self.quota().check()?;
+        }
         txn.check()?;
         txn.check_puts(self.snapshot(), self.leases())?;
         txn.check_ranges(self.snapshot())?;
         let mut transaction = self.begin();
         let result = txn.run(&mut transaction, self.snapshot())?;
-        self.commit(transaction);
+        if txn.may_put() {
+            self.commit_within_quota(transaction)?;
+        } else {
+            self.commit(transaction);
+        }
         Ok(result)
     }
 }

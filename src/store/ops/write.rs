@@ -109,11 +109,15 @@ impl Writer {
     /// Puts a key. Returns what it was before.
     pub fn put(&mut self, put: &Put) -> Result<Option<Arc<Record>>, OpError> {
         put.check()?;
+        // First, as by etcd. What changes nothing needs no room.
+        if !self.snapshot().get(&put.key).is_some_and(|old| put.repeats(old)) {
+            self.quota().check()?;
+        }
         let mut transaction = self.begin();
         put.check_lease(self.leases())?;
         put.check_existing(transaction.view())?;
         let previous = put.apply(&mut transaction);
-        self.commit(transaction);
+        self.commit_within_quota(transaction)?;
         Ok(previous)
     }
 
