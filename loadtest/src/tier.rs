@@ -109,6 +109,8 @@ impl Tier {
         // What a server sets up once is not the streams'.
         content::put(&mut Client::open(&etcd)?, &format!("{PREFIX}0"), args.size)?;
         let mirrors: Vec<_> = self.mirrors.iter().map(local).collect();
+        // Until a mirror has that, it would be the first event of its streams.
+        mirrors.iter().try_for_each(|mirror| Client::open(mirror)?.range(PREFIX).map(|_| ()))?;
         let watched = if mirrors.is_empty() { std::slice::from_ref(&etcd) } else { &mirrors };
         let mut streams = Streams::new()?;
         for (number, target) in watched.iter().enumerate() {
