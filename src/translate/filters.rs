@@ -171,7 +171,8 @@ fn security(config: &Any, port: Option<u32>, notes: &mut Notes) -> Option<Filter
     let rbac = |filter: &Rbac, notes: &mut Notes| match (&filter.rules, &filter.matcher) {
         (None, None) => Filter::Off,
         (Some(rules), None) => does(rbac::take(rules, port, notes)),
-        (_, Some(_)) => Filter::Protects(any::type_of(config)),
+        // Rules beside it are ignored.
+        (_, Some(tree)) => does(rbac::of_tree(tree, notes)),
     };
     if let Some(filter) = any::unpack::<Rbac>(config) {
         return Some(rbac(&filter, notes));

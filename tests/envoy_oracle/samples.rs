@@ -332,7 +332,7 @@ async fn envoy_and_apisix_decide_alike_on_samples() {
             }
             if !serves() {
                 let nacks = server.seen().nacks.join("\n");
-                // Matchers of types that are only known by name cannot be given to Envoy.
+                // A matcher in CEL is only known by its name, and cannot be given to Envoy.
                 let of_matcher = nacks.contains(&format!(
                     "{}/{}: requirement violation while creating RBAC match tree",
                     sample.name, part.port

@@ -3,6 +3,8 @@
 //! What is allowed is bounded from below and what is denied from above, so that a condition without an equal in APISIX
 //! never lets a request pass that Envoy would stop.
 
+mod tree;
+
 use envoy_types::pb::envoy::config::core::v3::CidrRange;
 use envoy_types::pb::envoy::config::rbac::v3::permission::Rule;
 use envoy_types::pb::envoy::config::rbac::v3::principal::Identifier;
@@ -12,6 +14,7 @@ use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::path_matcher::Rule as PathRule;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, StringMatcher};
+use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 
 use super::bound::{Bound, all, any, every, harden, none, not};
 use super::{Branch, Effect, Plugins};
@@ -25,36 +28,66 @@ const DENIED: &str = "RBAC: access denied";
 
 /// Reads rules. `port` is that of the listener, if it is known.
 pub(in crate::translate) fn take(rules: &Rules, port: Option<u32>, notes: &mut Notes) -> Option<Effect> {
-    let mut reader = Reader { port, by_address: false, missing: Vec::new() };
+    let mut reader = Reader::at(port);
     let branches = match rules.action() {
         // Such rules only mark what they match.
         Action::Log => return None,
-        Action::Allow => match reader.policies(rules, Bound::Lower) {
-            allowed if allowed == every() => return None,
-            allowed if allowed == none() => vec![Branch::answer(403, DENIED)],
-            allowed => vec![Branch::pass_if(allowed), Branch::answer(403, DENIED)],
-        },
+        Action::Allow => allow(reader.policies(rules, Bound::Lower))?,
         Action::Deny => match reader.policies(rules, Bound::Upper) {
             denied if denied == none() => return None,
             denied if denied == every() => vec![Branch::answer(403, DENIED)],
             denied => vec![Branch::answer_if(denied, 403, DENIED), Branch::pass(Plugins::new())],
         },
     };
-    for reason in reader.missing {
-        let effect = if rules.action() == Action::Allow { "what needs it is not allowed" } else { "as if it held" };
-        notes.not_expressible("rbac.rules", &reason, effect);
+    let effect = if rules.action() == Action::Allow { NOT_ALLOWED } else { "as if it held" };
+    Some(reader.effect(branches, ("rbac.rules", effect), notes))
+}
+
+/// Reads a tree of matchers.
+pub(in crate::translate) fn of_tree(tree: &Matcher, notes: &mut Notes) -> Option<Effect> {
+    let mut reader = Reader::at(None);
+    let branches = allow(reader.tree(tree))?;
+    Some(reader.effect(branches, ("rbac.matcher", NOT_ALLOWED), notes))
+}
+
+/// What is done where something is missing of what is allowed.
+const NOT_ALLOWED: &str = "what needs it is not allowed";
+
+/// Lets only these requests pass; none if that is all of them.
+fn allow(allowed: Expr) -> Option<Vec<Branch>> {
+    match allowed {
+        allowed if allowed == every() => None,
+        allowed if allowed == none() => Some(vec![Branch::answer(403, DENIED)]),
+        allowed => Some(vec![Branch::pass_if(allowed), Branch::answer(403, DENIED)]),
     }
-    Some(Effect { by_address: reader.by_address, ..Effect::of(branches) })
 }
 
 struct Reader {
     port: Option<u32>,
     by_address: bool,
+    /// Whether it goes by the path as it was sent.
+    by_sent_path: bool,
     /// What cannot be expressed.
     missing: Vec<String>,
 }
 
 impl Reader {
+    fn at(port: Option<u32>) -> Self {
+        Self { port, by_address: false, by_sent_path: false, missing: Vec::new() }
+    }
+
+    fn effect(self, branches: Vec<Branch>, (field, effect): (&str, &str), notes: &mut Notes) -> Effect {
+        for reason in self.missing {
+            notes.not_expressible(field, &reason, effect);
+        }
+        if self.by_sent_path {
+            let reason =
+                "Envoy may normalise a path before it compares all of it, and APISIX compares it as it was sent";
+            notes.approximate(field, reason, "a path with %, \\, // or /. is stopped");
+        }
+        Effect { by_address: self.by_address, ..Effect::of(branches) }
+    }
+
     fn policies(&mut self, rules: &Rules, bound: Bound) -> Expr {
         let mut names: Vec<_> = rules.policies.keys().collect();
         names.sort();
@@ -126,6 +159,17 @@ impl Reader {
     fn header(&mut self, matcher: &HeaderMatcher, bound: Bound) -> Expr {
         match matchers::header(matcher) {
             Ok(Header::Methods(methods)) => any(methods.into_iter().map(|m| Expr::is("request_method", Op::Eq, m))),
+            Ok(Header::Condition(condition)) if matcher.name.eq_ignore_ascii_case(":path") => {
+                self.by_sent_path = true;
+                // What Envoy may have made another path of before it looks at it.
+                let pattern = expr::pattern("^[^?]*(?:[%\\\\]|//|/\\.)");
+                let changes = Expr::is("real_request_uri", Op::Matches, pattern);
+                let condition = harden(condition, bound);
+                match bound {
+                    Bound::Lower => all([condition, harden(not(changes), bound)]),
+                    Bound::Upper => any([condition, harden(changes, bound)]),
+                }
+            }
             Ok(Header::Condition(condition)) => harden(condition, bound),
             Err(reason) => self.unknown(&reason, bound),
         }

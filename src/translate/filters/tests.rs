@@ -4,6 +4,7 @@ mod ext_authz;
 mod grpc_web;
 mod header_mutation;
 mod jwt;
+mod rbac_tree;
 mod stateful_session;
 mod transcoder;
 

@@ -16,7 +16,7 @@ use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, Fi
 use super::Files;
 
 /// Files that a configuration may hold messages of, by the beginning of their name. What they import comes along.
-const WANTED: [&str; 12] = [
+const WANTED: [&str; 14] = [
     "envoy/service/discovery/v3/discovery.proto",
     "envoy/config/bootstrap/v3/",
     "envoy/config/cluster/v3/",
@@ -26,6 +26,8 @@ const WANTED: [&str; 12] = [
     "envoy/config/trace/v3/",
     "envoy/admin/v3/config_dump",
     "envoy/extensions/",
+    "envoy/type/matcher/v3/",
+    "xds/type/matcher/v3/",
     "google/protobuf/struct.proto",
     "google/protobuf/wrappers.proto",
     "google/protobuf/empty.proto",
