@@ -190,4 +190,23 @@ mod tests {
         let many = vec![&deny; 40];
         assert_eq!(super::ways(&many), None);
     }
+
+    #[test]
+    fn what_protects_looks_at_headers() {
+        let looked = |effect: &Effect, names: &[&str], expected: bool| {
+            for name in names {
+                assert_eq!(effect.looks_at(name), expected, "{name}");
+            }
+        };
+        let token = Effect::plugin(TOKENS, json!({}));
+        looked(&token, &["authorization", "x-access-token", "*"], true);
+        looked(&token, &["x-user"], false);
+        looked(&Effect::plugin(ASKS, json!({})), &["x-user", "*"], true);
+        let by = |var: &str| Effect::of([Branch::answer_if(Expr::is(var, Op::Eq, "1"), 403, "no")]);
+        looked(&by("http_x_user"), &["x-user", "*"], true);
+        looked(&by("http_x_user"), &["x-other", ":path"], false);
+        looked(&by("arg_q"), &[":path"], true);
+        looked(&by("cookie_k"), &["cookie", "*"], true);
+        looked(&by("remote_addr"), &["x-user", "*", ":path", ":method"], false);
+    }
 }

@@ -13,10 +13,21 @@ use super::report::Notes;
 pub(super) enum Change {
     /// It is taken away.
     Remove(String),
-    /// It gets a value, in the place of those that it has or beside them.
-    Put { name: String, value: String, append: bool },
+    /// It gets a value.
+    Put { name: String, value: String, how: How },
     /// It becomes something else than here, where it stays as it is; any header if this is a star.
     Other(String),
+}
+
+/// What becomes of the values that a header has when it gets another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum How {
+    /// They go.
+    Set,
+    /// They stay, and if there are any the new one does not come.
+    IfAbsent,
+    /// They stay, beside the new one.
+    Append,
 }
 
 impl Change {
@@ -52,7 +63,10 @@ impl Of {
     pub(super) fn level(self, add: &[HeaderValueOption], remove: &[String], notes: &mut Notes) -> Vec<Change> {
         let mut changes: Vec<_> = remove.iter().map(|name| Change::Remove(name.to_ascii_lowercase())).collect();
         let mut put: Vec<_> = add.iter().filter_map(|option| self.put(option, notes)).collect();
-        put.sort_by_key(|change| matches!(change, Change::Put { append: true, .. }));
+        put.sort_by_key(|change| match change {
+            Change::Put { how, .. } => Some(*how),
+            Change::Remove(_) | Change::Other(_) => None,
+        });
         changes.append(&mut put);
         changes
     }
@@ -69,8 +83,8 @@ impl Of {
                 return Some(Change::Other(name));
             }
         };
-        let append = appends(option, self.field, notes);
-        Some(Change::Put { name, value, append })
+        let how = how(option, self.field, notes);
+        Some(Change::Put { name, value, how })
     }
 
     /// The `headers` of a plugin that makes these changes one after the other, or none if nothing is changed. APISIX
@@ -81,8 +95,13 @@ impl Of {
             let end = match change {
                 Change::Other(_) => continue,
                 Change::Remove(_) => End::Removed,
-                Change::Put { value, append: false, .. } => End::Set(value.clone()),
-                Change::Put { name, value, append: true } => match ends.remove(name.as_str()) {
+                Change::Put { value, how: How::Set, .. } => End::Set(value.clone()),
+                Change::Put { name, value, how: How::IfAbsent } => match ends.remove(name.as_str()) {
+                    Some(End::Removed) => End::Set(value.clone()),
+                    Some(present) => present,
+                    None => End::Set(self.or_own(name, value, notes)),
+                },
+                Change::Put { name, value, how: How::Append } => match ends.remove(name.as_str()) {
                     Some(End::Removed) => End::Set(value.clone()),
                     Some(End::Set(before)) => End::Set(self.joined(name, &before, value, notes)),
                     Some(End::Added(before)) => End::Added(self.joined(name, &before, value, notes)),
@@ -108,6 +127,16 @@ impl Of {
             }
         }
         headers.as_object().is_some_and(|headers| !headers.is_empty()).then_some(headers)
+    }
+
+    /// The value that a header has, or else this one.
+    fn or_own(self, name: &str, value: &str, notes: &mut Notes) -> String {
+        let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+        if !self.response && plain(name, "-") && plain(value, "-._/:=") {
+            return format!("${{http_{} ?? {value}}}", name.replace('-', "_"));
+        }
+        notes.approximate(self.field, NOT_ASKED, "the header is set");
+        value.to_owned()
     }
 
     /// Two values of one header.
@@ -165,17 +194,21 @@ pub(super) fn also_remove(plugin: &mut Value, other: &Value) {
     }
 }
 
-fn appends(option: &HeaderValueOption, field: &str, notes: &mut Notes) -> bool {
+/// Why a header is set that Envoy would leave.
+const NOT_ASKED: &str = "APISIX does not look whether the header is there";
+
+fn how(option: &HeaderValueOption, field: &str, notes: &mut Notes) -> How {
     #[expect(deprecated, reason = "control planes still send it")]
     if let Some(append) = option.append {
-        return append.value;
+        return if append.value { How::Append } else { How::Set };
     }
     match option.append_action() {
-        HeaderAppendAction::AppendIfExistsOrAdd => true,
-        HeaderAppendAction::OverwriteIfExistsOrAdd => false,
-        HeaderAppendAction::AddIfAbsent | HeaderAppendAction::OverwriteIfExists => {
-            notes.approximate(field, "APISIX does not look whether the header is there", "the header is set");
-            false
+        HeaderAppendAction::AppendIfExistsOrAdd => How::Append,
+        HeaderAppendAction::OverwriteIfExistsOrAdd => How::Set,
+        HeaderAppendAction::AddIfAbsent => How::IfAbsent,
+        HeaderAppendAction::OverwriteIfExists => {
+            notes.approximate(field, NOT_ASKED, "the header is set");
+            How::Set
         }
     }
 }
@@ -258,7 +291,9 @@ mod tests {
 
     #[test]
     fn changes_one_after_the_other_become_one() {
-        let put = |name: &str, value: &str, append| Change::Put { name: name.into(), value: value.into(), append };
+        let with = |name: &str, value: &str, how| Change::Put { name: name.into(), value: value.into(), how };
+        let put = |name: &str, value: &str, append| with(name, value, if append { How::Append } else { How::Set });
+        let absent = |value: &str| with("x-a", value, How::IfAbsent);
         let remove = |name: &str| Change::Remove(name.into());
         let check = |changes: &[Change], response: bool, expected: Value, said: usize| {
             let mut notes = Notes::of(ResourceType::Route, "r");
@@ -274,6 +309,13 @@ mod tests {
         check(&[put("a", "1", true), put("a", "2", true)], false, json!({"add": {"a": "1,2"}}), 1);
         check(&[remove("b"), put("b", "1", true), remove("a")], false, json!({"set": {"b": "1"}, "remove": ["a"]}), 0);
         check(&[put("b", "1", true), remove("b"), remove("a")], false, json!({"remove": ["a", "b"]}), 0);
+        let own = json!({"set": {"x-a": "${http_x_a ?? 1}"}});
+        check(&[absent("1")], false, own, 0);
+        check(&[absent("$x")], false, json!({"set": {"x-a": "$x"}}), 1);
+        check(&[absent("1")], true, json!({"set": {"x-a": "1"}}), 1);
+        check(&[put("x-a", "0", false), absent("1")], false, json!({"set": {"x-a": "0"}}), 0);
+        check(&[put("x-a", "0", true), absent("1")], false, json!({"add": {"x-a": "0"}}), 0);
+        check(&[remove("x-a"), absent("1")], false, json!({"set": {"x-a": "1"}}), 0);
         check(&[put("a", "1", true)], true, json!({"set": {"a": "1"}}), 1);
         let cookies = [put("set-cookie", "1", false), put("set-cookie", "2", true)];
         check(&cookies, true, json!({"set": {"set-cookie": "2"}}), 1);

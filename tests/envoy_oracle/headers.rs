@@ -66,7 +66,12 @@ fn mutation(random: &mut StdRng, names: &[&str], value: &str) -> Value {
     if random.random_bool(0.3) {
         return json!({"remove": name});
     }
-    json!({"append": option(random, name, value)})
+    let mut option = option(random, name, value);
+    // What an answer has of it APISIX does not see.
+    if names.contains(&REQUEST[0]) && random.random_bool(0.3) {
+        option = json!({"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"});
+    }
+    json!({"append": option})
 }
 
 /// A header that gets a value. To a header of the backend APISIX cannot add one.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::request::{Request, Var};
 use super::vars;
 
-/// A variable in a text.
-static VARIABLES: LazyLock<regex::Regex> = LazyLock::new(|| known(r"\$(?:\{(\w+)\}|(\w+))"));
+/// A variable in a text, also with what stands for one that is not there.
+static VARIABLES: LazyLock<regex::Regex> = LazyLock::new(|| known(r"\$(?:\{(\w+)(?:\s*\?\?\s*([^}]*))?\}|(\w+))"));
 
 /// What stands for a group, or a dollar sign, in a replacement.
 static GROUPS: LazyLock<regex::Regex> = LazyLock::new(|| known(r"\$(?:\$|(\d)|\{(\d)\})"));
@@ -155,11 +155,11 @@ fn redirected(plugin: &Value, path: &[u8], request: &Request) -> Option<Answer> 
 /// Text with `$name` and `${name}` replaced by the variables; one that is not known is empty.
 pub(super) fn substituted(text: &str, request: &Request) -> String {
     let value = |found: &regex::Captures<'_>| {
-        let name = found.get(1).or_else(|| found.get(2)).map_or("", |name| name.as_str());
+        let name = found.get(1).or_else(|| found.get(3)).map_or("", |name| name.as_str());
         match request.variable(name) {
             Some(Var::Text(text)) => String::from_utf8_lossy(&text).into_owned(),
             Some(Var::True) => "true".into(),
-            None => String::new(),
+            None => found.get(2).map_or("", |default| default.as_str()).to_owned(),
         }
     };
     VARIABLES.replace_all(text, value).into_owned()

@@ -282,12 +282,12 @@ fn variables() {
 
 #[test]
 fn what_a_route_changes_of_headers() {
-    let headers = json!({"add": {"a": "1"}, "set": {"b": "$http_a", "c": "2"}, "remove": ["c", "d"]});
+    let headers = json!({"add": {"a": "1"}, "set": {"b": "$http_a", "c": "2", "e": "${http_a ?? 1}", "f": "${http_f ?? 1}"}, "remove": ["c", "d"]});
     let route = json!({"plugins": {"proxy-rewrite": {"headers": headers}}});
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let sent = vec![header("A", "0"), header("b", "0"), header("D", "0")];
     let request = Request { headers: sent.clone(), ..Request::default() };
-    let expected = [header("A", "0"), header("a", "1"), header("b", "0")];
+    let expected = [header("A", "0"), header("a", "1"), header("b", "0"), header("e", "0"), header("f", "1")];
     assert_eq!(request_headers(&route, &request), expected);
     assert_eq!(response_headers(&route, &request, &sent), sent);
 }

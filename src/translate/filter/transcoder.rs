@@ -39,7 +39,11 @@ pub(in crate::translate) fn take(filter: &GrpcJsonTranscoder, notes: &mut Notes)
     match bindings(filter).and_then(|bindings| condition(&bindings)) {
         Ok(bound) => {
             let reason = "APISIX makes other calls of JSON than Envoy";
-            notes.not_expressible(FIELD, reason, "what Envoy would transcode is answered 501");
+            notes.not_expressible(
+                FIELD,
+                reason,
+                "what Envoy would transcode is answered 501, or 404 where no route is for it as it came",
+            );
             let call = Expr::is("http_content_type", Op::Matches, "^application/grpc");
             let bound = Expr::All(vec![call.negated(), bound]);
             Some(Filter::Does(Effect::of([Branch::answer_if(bound, 501, BODY), Branch::pass(Plugins::new())])))
