@@ -69,7 +69,7 @@ fn aggregates_in_circles_chains_and_trees() {
     let of_two = |object: &&confcast::apisix::Object| {
         serde_json::from_slice::<Value>(&object.value).is_ok_and(|upstream| upstream["nodes"][1] != Value::Null)
     };
-    assert_eq!(translation.objects.iter().filter(of_two).count(), 120, "those at the end have one node each");
+    assert_eq!(translation.objects.iter().filter(of_two).count(), 2 * 16, "those that are near enough to the end");
     let mut chain: Vec<_> = (0..1100).map(|at| aggregate(&format!("n{at}"), &[format!("n{}", at + 1)])).collect();
     chain.push(mesh::static_cluster("n1100", &[1]));
     let translation = translate(chain);
@@ -161,14 +161,22 @@ fn regular_expressions_that_are_large_or_slow() {
     // Those are served, and the report says what they may cost.
     let header = |matcher: Value| json!({"prefix": "/", "headers": [{"name": "x", "string_match": matcher}]});
     let query = |matcher: Value| json!({"prefix": "/", "query_parameters": [{"name": "x", "string_match": matcher}]});
-    for pattern in ["/(a+)+", "/(?:a*b?)*", "/((x|[a(]{2,})c)*"] {
+    let gives_up = |pattern: &str| {
+        let regex = pcre2::bytes::Regex::new(&format!("^(?:{pattern})\\z")).expect("valid");
+        regex.is_match(format!("/{}!", "a".repeat(40)).as_bytes()).is_err()
+    };
+    for pattern in ["/(a+)+", "/(?:a*b?)*", "/(a|a)+", "/((x|[a(]+)c?)*"] {
+        assert!(gives_up(pattern), "{pattern}");
         for found in [regex(pattern), header(regex(pattern)), query(regex(pattern))] {
             let (status, report) = refused(&found);
-            assert!(status.is_null() && report.contains("repetitions inside of repetitions"), "{found}: {report}");
+            assert!(status.is_null() && report.contains("in many ways"), "{found}: {report}");
         }
     }
-    for pattern in ["/(ab)+", "/a+b*", "/([(+*]x)+", r"/(a\+)+", "/(a{2})*", "/(a|b)*c+"] {
-        assert!(!refused(&regex(pattern)).1.contains("repetitions"), "{pattern}");
+    let quick =
+        ["/(ab)+", "/a+b*", "/([(+*]x)+", r"/(a\+)+", "/(a{2})*", "/(a|b)*c+", "/((x|[a(]{2,})c)*", "/([a-z]+/)*"];
+    for pattern in quick {
+        assert!(!gives_up(pattern), "{pattern}");
+        assert!(!refused(&regex(pattern)).1.contains("in many ways"), "{pattern}");
     }
 }
 

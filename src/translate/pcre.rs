@@ -1,5 +1,7 @@
 //! What the PCRE of APISIX makes of regular expressions that are written for the RE2 of Envoy.
 
+mod ambiguity;
+
 use envoy_types::pb::envoy::config::route::v3::RouteMatch;
 use envoy_types::pb::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use envoy_types::pb::envoy::config::route::v3::query_parameter_matcher::QueryParameterMatchSpecifier;
@@ -62,7 +64,9 @@ pub(super) fn is_slow(found: &RouteMatch) -> bool {
         of_text(text)
     });
     let all = path.into_iter().chain(headers).chain(queries);
-    all.filter_map(|pattern| regex_syntax::parse(pattern).ok()).any(|hir| repeats(&hir, false))
+    // Where there are too many ways to look at, one repetition inside of another is reason enough.
+    let guess = |pattern: &str| regex_syntax::parse(pattern).is_ok_and(|hir| repeats(&hir, false));
+    all.into_iter().any(|pattern| ambiguity::is_exponential(pattern).unwrap_or_else(|| guess(pattern)))
 }
 
 fn of_text(text: &StringMatcher) -> Option<&str> {

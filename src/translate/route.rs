@@ -126,7 +126,8 @@ pub(super) fn take(
     }
     refusals.extend(unsupported(found));
     if pcre::is_slow(found) {
-        let reason = "APISIX may take long for a regular expression with repetitions inside of repetitions";
+        let reason =
+            "APISIX may take long for a regular expression that matches a text in many ways, as it tries them all";
         notes.approximate(
             "match",
             reason,
