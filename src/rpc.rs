@@ -15,6 +15,7 @@ pub mod lease;
 pub mod lock;
 pub mod maintenance;
 pub mod node;
+mod operations;
 mod permissions;
 mod queue;
 pub mod range;

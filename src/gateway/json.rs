@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Number, Value};
 
 use super::ends::End;
+use crate::config::limits::JSON_DEPTH;
 use crate::rpc::EtcdError;
 use crate::serve::memory::{Hold, Ledger};
 use crate::telemetry::serve as limits;
@@ -19,16 +20,29 @@ pub fn read<T: DeserializeOwned + Default>(body: &[u8], depth: usize) -> Result<
     }
 }
 
+/// Bytes of memory, about, that are needed at most for as long as a text is read, beyond those of its strings: objects
+/// have room for several fields, lists for twice what is in them, and messages for all fields that they may have.
+pub fn footprint(text: &[u8]) -> usize {
+    let of = |byte: &u8| match byte {
+        b'{' => 640,
+        b':' => 160,
+        b'[' | b',' => 64,
+        _ => 0,
+    };
+    text.iter().map(of).sum()
+}
+
 /// Reads a message from its JSON value.
 fn from_value<T: DeserializeOwned + Default>(value: Value, depth: usize) -> Result<T, EtcdError> {
     if value.is_null() {
         return Ok(T::default());
     }
-    let value = lenient(value, depth).ok_or_else(|| {
+    // The parser has its own limit, which is never less.
+    if depth < JSON_DEPTH && is_as_deep_as(&value, depth) {
         limits::refused(limits::OF_JSON);
-        EtcdError::malformed(TOO_DEEP)
-    })?;
-    serde_json::from_value(value).map_err(EtcdError::malformed)
+        return Err(EtcdError::malformed(TOO_DEEP));
+    }
+    serde_json::from_value(lenient(value)).map_err(EtcdError::malformed)
 }
 
 /// What the parser says of a text that is too deep for it, before it says where.
@@ -43,27 +57,32 @@ fn malformed(error: &serde_json::Error) -> EtcdError {
     EtcdError::malformed(text)
 }
 
-/// Brings what is accepted beyond proto3 JSON into its form: absent fields given as `null`, integers written as
-/// `1.0` or `1e3`, which Lua does with large ones, and white space in a number or in base64. None for what is as deep as
-/// this, as the parser counts, whose own limit is never less.
-fn lenient(value: Value, depth: usize) -> Option<Value> {
+/// Whether there are so many levels inside of each other, as the parser counts.
+fn is_as_deep_as(value: &Value, depth: usize) -> bool {
     let inside = depth.saturating_sub(1);
-    Some(match value {
-        Value::Object(_) | Value::Array(_) if inside == 0 => return None,
+    match value {
+        Value::Object(_) | Value::Array(_) if inside == 0 => true,
+        Value::Object(fields) => fields.values().any(|value| is_as_deep_as(value, inside)),
+        Value::Array(items) => items.iter().any(|item| is_as_deep_as(item, inside)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+/// Brings what is accepted beyond proto3 JSON into its form: absent fields given as `null`, integers written as
+/// `1.0` or `1e3`, which Lua does with large ones, and white space in a number or in base64.
+fn lenient(value: Value) -> Value {
+    match value {
         Value::Object(fields) => {
             let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
-            let fields = fields.map(|(name, value)| Some((name, lenient(value, inside)?)));
-            Value::Object(fields.collect::<Option<Map<_, _>>>()?)
+            Value::Object(fields.map(|(name, value)| (name, lenient(value))).collect::<Map<_, _>>())
         }
-        Value::Array(items) => {
-            Value::Array(items.into_iter().map(|item| lenient(item, inside)).collect::<Option<_>>()?)
-        }
+        Value::Array(items) => Value::Array(items.into_iter().map(lenient).collect()),
         Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
         Value::String(text) if text.contains(char::is_whitespace) => {
             Value::String(text.chars().filter(|c| !c.is_whitespace()).collect())
         }
         other => other,
-    })
+    }
 }
 
 /// The integer that a floating-point number stands for.
@@ -128,6 +147,9 @@ impl Messages {
 
     fn read<T: DeserializeOwned + Default>(&mut self) -> Result<Option<T>, EtcdError> {
         self.tried = self.buffer.len();
+        if self.hold.is_some() {
+            self.ledger.bound(&mut self.hold, self.buffer.len() + footprint(&self.buffer))?;
+        }
         let mut values = serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
         let value = values.next();
         let read = values.byte_offset();
@@ -148,7 +170,6 @@ impl Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::limits::JSON_DEPTH;
     use crate::pb::etcdserverpb::{PutRequest, RangeRequest, TxnRequest, WatchRequest};
 
     fn range(body: &str) -> Result<RangeRequest, String> {

@@ -270,7 +270,13 @@ where
     T: DeserializeOwned + Default,
 {
     let limits = node.live.get().limits;
-    json::read(&read_body(request, limits.body_bytes()).await?, limits.json_depth)
+    let hold = Hold::of(request.extensions());
+    let body = read_body(request, limits.body_bytes()).await?;
+    // What is made of a small one is small, too.
+    if let Some(hold) = hold.filter(Hold::counts) {
+        hold.grow(json::footprint(&body))?;
+    }
+    json::read(&body, limits.json_depth)
 }
 
 /// Reads a body of at most so many bytes, and refuses one that says it has more before reading it.

@@ -104,9 +104,9 @@ impl Node {
 
     /// Runs a transaction.
     pub async fn txn(&self, caller: &Caller, request: TxnRequest) -> Result<TxnResponse, EtcdError> {
-        self.must_be_small(&request)?;
         let limits = self.live.get().limits;
         let txn = read_txn(&request, limits.txn_ops)?;
+        self.must_be_small(&request)?;
         txn.check()?;
         for lease in permissions::txn(caller, &request)? {
             self.may_write_keys_of(caller, lease).await?;

@@ -1,5 +1,6 @@
 //! Which call a gRPC request is for.
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -11,7 +12,7 @@ use tower::{Service, ServiceExt};
 use super::node::{Node, credentials};
 use super::range::Form;
 use super::status::EtcdError;
-use super::watch;
+use super::{operations, sizes, watch};
 use crate::pb::etcdserverpb::RangeRequest;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
@@ -91,13 +92,33 @@ impl Router {
                 Ok(response) => response,
                 Err(error) => grpc::error(&error),
             },
+            "/etcdserverpb.KV/Txn" => match self.counted(request).await {
+                Ok(request) => self.route(request).await,
+                Err(error) => grpc::error(&error),
+            },
             _ => {
                 let most = self.node.live.get().limits.message_bytes();
-                let request = request.map(|body| body.with_messages_of(most));
-                let Ok(response) = self.routes.clone().oneshot(request).await;
-                response.map(AppBody::Other)
+                self.route(request.map(|body| body.with_messages_of(most))).await
             }
         }
+    }
+
+    async fn route(&self, request: Request<RequestBody>) -> Response<AppBody> {
+        let Ok(response) = self.routes.clone().oneshot(request).await;
+        response.map(AppBody::Other)
+    }
+
+    /// Reads a transaction, unless it has too many operations, which would need much memory when they are decoded.
+    async fn counted(&self, request: Request<RequestBody>) -> Result<Request<RequestBody>, EtcdError> {
+        let limits = self.node.live.get().limits;
+        let (head, body) = request.into_parts();
+        let body = read_body(body, limits.message_bytes()).await?;
+        if let Some((_, message)) = body.split_first_chunk::<PREFIX>()
+            && !operations::are_within(limits.txn_ops, message)
+        {
+            return Err(sizes::too_many_ops().into());
+        }
+        Ok(Request::from_parts(head, RequestBody::whole(body)))
     }
 
     /// Answers a request for a watch stream, which takes no time.
@@ -110,12 +131,7 @@ impl Router {
         let of_mirror = request.headers().contains_key(MIRROR);
         let hold = Hold::of(request.extensions());
         let most = self.node.live.get().limits.message_bytes();
-        let body = Limited::new(request.into_body(), most.saturating_add(PREFIX));
-        let refused = |error: BodyError| {
-            let is_long = error.is::<LengthLimitError>();
-            if is_long { EtcdError::message_too_large(most + 1, most) } else { EtcdError::of_body(&*error) }
-        };
-        let body = body.collect().await.map_err(refused)?.to_bytes();
+        let body = read_body(request.into_body(), most).await?;
         let mut messages = Messages::new(most);
         messages.feed(&body);
         let message = messages.take()?.ok_or_else(|| EtcdError::new(tonic::Code::Internal, "grpc: no message"))?;
@@ -124,6 +140,16 @@ impl Router {
         self.node.catch_up(&request, of_mirror).await?;
         Ok(grpc::unary(self.node.range_message(&caller, &request, Form::Proto, hold.as_ref())?))
     }
+}
+
+/// Reads the body of a call with one message, of at most so many bytes.
+async fn read_body(body: RequestBody, most: usize) -> Result<Bytes, EtcdError> {
+    let body = Limited::new(body.with_messages_of(most), most.saturating_add(PREFIX));
+    let refused = |error: BodyError| {
+        let is_long = error.is::<LengthLimitError>();
+        if is_long { EtcdError::message_too_large(most + 1, most) } else { EtcdError::of_body(&*error) }
+    };
+    Ok(body.collect().await.map_err(refused)?.to_bytes())
 }
 
 /// gRPC's reflection service, by which tools learn what there is to call.

@@ -28,6 +28,8 @@ pub struct RequestBody {
 #[derive(Debug)]
 enum Source {
     Http1(Incoming),
+    /// One that was read already.
+    Whole(Option<Bytes>),
     Http2 {
         stream: RecvStream,
         /// How much is still to come, if the client has told.
@@ -48,6 +50,11 @@ impl RequestBody {
         let length = headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         Self { source: Source::Http2 { stream, length, ended: false }, hold: None, messages: None }
+    }
+
+    /// A body that was read already, and counted as it was.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { source: Source::Whole(Some(bytes)), hold: None, messages: None }
     }
 
     /// Counts what is read.
@@ -92,6 +99,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Http1(body) => body.is_end_stream(),
+            Source::Whole(bytes) => bytes.is_none(),
             Source::Http2 { stream, .. } => stream.is_end_stream(),
         }
     }
@@ -99,6 +107,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Http1(body) => body.size_hint(),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Source::Http2 { length: Some(length), .. } => SizeHint::with_exact(*length),
             Source::Http2 { .. } => SizeHint::default(),
         }
@@ -109,6 +118,7 @@ impl Source {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (stream, length, ended) = match self {
             Self::Http1(body) => return Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Http2 { stream, length, ended } => (stream, length, ended),
         };
         if !*ended {
