@@ -50,6 +50,8 @@ struct Seen {
     content: Arc<[u8]>,
     /// What is wrong, as it was logged.
     problem: Option<String>,
+    /// The content that is wrong, if that is what the problem is, and need not be read again.
+    broken: Option<Arc<[u8]>>,
 }
 
 impl Standalone {
@@ -74,13 +76,13 @@ impl Standalone {
                 () = token.cancelled() => return,
                 _ = interval.tick() => {}
             }
-            match self.look(&seen).await {
+            match self.look(&mut seen).await {
                 Ok(None) => {}
                 Ok(Some(content)) => {
                     if seen.problem.is_some() {
                         tracing::info!(path = %self.config.path.display(), "the file can be read again");
                     }
-                    seen = Seen { content, problem: None };
+                    seen = Seen { content, ..Seen::default() };
                 }
                 Err(problem) => {
                     if seen.problem.as_ref() != Some(&problem) {
@@ -94,14 +96,22 @@ impl Standalone {
     }
 
     /// Reads the file, and takes it over if it is another one. None if there is nothing to do, or not yet.
-    async fn look(&mut self, seen: &Seen) -> Result<Option<Arc<[u8]>>, String> {
-        let content: Arc<[u8]> = tokio::fs::read(&self.config.path).await.map_err(|error| error.to_string())?.into();
+    async fn look(&mut self, seen: &mut Seen) -> Result<Option<Arc<[u8]>>, String> {
+        let content = tokio::fs::read(&self.config.path).await.map_err(|error| {
+            seen.broken = None;
+            error.to_string()
+        })?;
+        let content: Arc<[u8]> = content.into();
         if content == seen.content && seen.problem.is_none() && self.status.borrow().loaded {
             return Ok(None);
+        }
+        if let Some(problem) = seen.problem.as_ref().filter(|_| seen.broken.as_ref() == Some(&content)) {
+            return Err(problem.clone());
         }
         let text = Arc::clone(&content);
         // Parsing is work for a thread that may block.
         let objects = tokio::task::spawn_blocking(move || read(&text)).await.map_err(|error| error.to_string())?;
+        seen.broken = objects.is_err().then(|| Arc::clone(&content));
         let objects = objects.map_err(|error| error.to_string())?;
         let (served, stale) = self.target.stale(&objects);
         let removed = stale.len();
