@@ -11,6 +11,7 @@ use confcast::pb::etcdserverpb::auth_client::AuthClient;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use support::http::{Answer, Connection, get};
+use support::memory::Memory;
 use support::users::Root;
 use support::{Confcast, PATIENCE, until};
 use tonic::transport::Endpoint;
@@ -137,11 +138,23 @@ fn a_refusal_costs_no_hash_and_there_may_be_no_limit() {
     }
     let used = cpu(&confcast).checked_sub(used).expect("it grows");
     assert!(used < Duration::from_millis(700), "{used:?}, where a hundred hashes take some 2 s");
+    // Nor does it cost memory, whatever the names, once the address has failed too often: a hash needs much.
+    let fail = |number: usize| {
+        let name = format!("{number}{}", "n".repeat(10_000));
+        log_in(&confcast, "127.0.0.2", &name, "guess").status
+    };
+    assert!((0..4).all(|number| fail(number) == 400));
+    let memory = Memory::of(&confcast);
+    assert!((0..2_000).all(|number| fail(number) == 429));
+    memory.stays_within(8, "2,000 refused log-ins");
 
     let confcast = server(&["--max-failed-logins", "0"]);
+    let memory = Memory::of(&confcast);
     for number in 0..30 {
         assert_eq!(log_in(&confcast, "127.0.0.2", "root", &number.to_string()).status, 400);
     }
+    // Two at a time, of 19 MiB.
+    memory.stays_within(48, "30 hashes of passwords");
     assert_eq!(log_in(&confcast, "127.0.0.2", "root", "root").status, 200);
 }
 
