@@ -112,13 +112,14 @@ fn steps(address: SocketAddr, version: &str) -> Vec<(&'static str, Value)> {
         ("/v3/kv/put", small),
         ("/v3/lease/grant", json!({"TTL": 60})),
     ];
-    // 3.5.1 refuses all transactions, and 3.4 overlooks puts inside of others.
+    // 3.4 and 3.5.1 overlook puts inside of others. Then 3.5.1 goes by its file: when that is as large as the quota, which
+    // is a matter of moments, it refuses all transactions, also those that only read or delete.
     if !version.starts_with("3.5.") {
         steps.insert(2, (txn, json!({"success": [read]})));
         steps.insert(2, (txn, json!({"success": [delete]})));
-    }
-    if !version.starts_with("3.4.") {
-        steps.insert(2, (txn, json!({"success": [{"requestTxn": {"success": [write]}}]})));
+        if !version.starts_with("3.4.") {
+            steps.insert(2, (txn, json!({"success": [{"requestTxn": {"success": [write]}}]})));
+        }
     }
     steps
 }
@@ -154,6 +155,12 @@ async fn is_told_as_by_etcd() {
                 ours.0,
                 ours.1.to_string()
             );
+            if theirs.0 == "/v3/kv/put" && expected[0] == 429 {
+                // It proposes the alarm to itself only after it has answered.
+                until("alarmed", || {
+                    post(etcd.address, "/v3/maintenance/alarm", &json!({})).json()["alarms"].is_array()
+                });
+            }
         }
         println!("etcd {}: {} requests answered alike", etcd.version, steps[0].len());
         assert!(confcast.metric("confcast_refused_total{limit=\"space\"}") > 5.0);
