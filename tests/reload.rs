@@ -98,9 +98,10 @@ fn status(server: &Confcast) -> String {
 fn a_file_that_is_being_written_is_not_read() {
     let reloaded = Reloaded::start("max_leases = 1\n", &[]);
     // For longer than it takes until the file is looked at.
-    for number in 0..70 {
-        fs::write(reloaded.path(), if number % 2 == 0 { "" } else { "max_leases = 7\n" }).expect("written");
-        pause(Duration::from_millis(100));
+    for number in 0..140 {
+        let limit = if number % 2 == 0 { "" } else { "max_leases = 7" };
+        fs::write(reloaded.path(), format!("{limit} # {number}\n")).expect("written");
+        pause(Duration::from_millis(50));
     }
     assert_eq!(reloaded.reading(), Value::Null);
     reloaded.write("max_leases = 2\n");
