@@ -11,6 +11,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 
 use super::range::Form;
+use super::sizes;
 use super::status::EtcdError;
 use crate::serve::memory::{Ledger, Making};
 use crate::store::{KeyRange, Record, Revision, Snapshot, Store};
@@ -41,7 +42,7 @@ pub struct Key {
 impl Key {
     /// Bytes of a pair as it is written, about.
     pub(super) fn length_of(&self, record: &Record) -> usize {
-        self.form.length(if self.keys_only { record.key.len() } else { record.size() })
+        self.form.length(sizes::size(record, self.keys_only))
     }
 }
 

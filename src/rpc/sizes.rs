@@ -19,6 +19,11 @@ impl Node {
         if fits { Ok(()) } else { Err(EtcdError::too_large()) }
     }
 
+    /// Whether answers are to be looked at at all.
+    pub(super) fn bounds_answers(&self) -> bool {
+        self.live.get().limits.answer_bytes < usize::MAX
+    }
+
     /// Refuses an answer of so many bytes if it is too large.
     pub(super) fn must_fit(&self, bytes: usize) -> Result<(), EtcdError> {
         let most = self.live.get().limits.answer_bytes;
@@ -53,7 +58,8 @@ pub(super) fn of_result(result: &RangeResult, form: Form) -> usize {
     form.length(result.records.iter().map(|record| size(record, result.keys_only)).sum())
 }
 
-fn size(record: &Record, keys_only: bool) -> usize {
+/// Bytes of a pair, with its value or without.
+pub(super) fn size(record: &Record, keys_only: bool) -> usize {
     if keys_only { record.key.len() } else { record.size() }
 }
 

@@ -293,7 +293,8 @@ impl Writer {
     /// Runs a transaction: all of it at one revision, or nothing.
     pub fn txn(&mut self, txn: &Txn) -> Result<TxnResult, OpError> {
         // As by etcd, even if what would be done is only to read, or to delete.
-        if txn.may_put() {
+        let may_put = txn.may_put();
+        if may_put {
             self.quota().check()?;
         }
         txn.check()?;
@@ -301,7 +302,7 @@ impl Writer {
         txn.check_ranges(self.snapshot())?;
         let mut transaction = self.begin();
         let result = txn.run(&mut transaction, self.snapshot())?;
-        if txn.may_put() {
+        if may_put {
             self.commit_within_quota(transaction)?;
         } else {
             self.commit(transaction);

@@ -110,8 +110,10 @@ impl Writer {
     pub fn put(&mut self, put: &Put) -> Result<Option<Arc<Record>>, OpError> {
         put.check()?;
         // First, as by etcd. What changes nothing needs no room.
-        if !self.snapshot().get(&put.key).is_some_and(|old| put.repeats(old)) {
-            self.quota().check()?;
+        if let Err(full) = self.quota().check()
+            && !self.snapshot().get(&put.key).is_some_and(|old| put.repeats(old))
+        {
+            return Err(full);
         }
         let mut transaction = self.begin();
         put.check_lease(self.leases())?;
