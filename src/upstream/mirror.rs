@@ -47,7 +47,7 @@ const AWAY: Duration = Duration::from_secs(2);
 /// How long the events at the revision at which the watch begins may take, and each response with events of the past.
 const JOINT: Duration = Duration::from_secs(1);
 
-/// How long all events of the past may take. Nobody is served meanwhile.
+/// How long all events of the past may take, once the state before them is there. Nobody is served meanwhile.
 const PAST: Duration = Duration::from_secs(5);
 
 /// Follows until `token` is cancelled.
@@ -91,7 +91,8 @@ async fn follow(
     upstream.set_protected(has_users(upstream).await?);
     let mut next = turn(store, engine, move |engine, writer| engine.found(writer, cluster, Revision(revision))).await?;
     let mut watch = None;
-    let begun = Instant::now();
+    // Since when the store is in the past.
+    let mut past = Instant::now();
     loop {
         let (then, news) = match (next, &mut watch) {
             (Next::Leave(why), _) => return Err(Ended::Odd(why)),
@@ -106,6 +107,8 @@ async fn follow(
             }
             (Next::Begin(revision), _) => match read_past(upstream, revision).await? {
                 Some((cluster, revision, pairs)) => {
+                    // However long it took to read.
+                    past = Instant::now();
                     turn(store, engine, move |engine, writer| engine.loaded(writer, cluster, revision, pairs)).await?
                 }
                 None => (engine.past_is_gone(), None),
@@ -128,7 +131,7 @@ async fn follow(
             (Next::Read, None) => return Err(Ended::Closed),
             (Next::Read, Some(watch)) => {
                 let wait = match engine.is_waiting() {
-                    true if engine.is_behind() => JOINT.min(PAST.saturating_sub(begun.elapsed())),
+                    true if engine.is_behind() => JOINT.min(PAST.saturating_sub(past.elapsed())),
                     true => JOINT,
                     false => Duration::MAX,
                 };
