@@ -63,10 +63,10 @@ pub(super) fn is_slow(found: &RouteMatch) -> bool {
         };
         of_text(text)
     });
-    let all = path.into_iter().chain(headers).chain(queries);
+    let mut all = path.into_iter().chain(headers).chain(queries);
     // Where there are too many ways to look at, one repetition inside of another is reason enough.
     let guess = |pattern: &str| regex_syntax::parse(pattern).is_ok_and(|hir| repeats(&hir, false));
-    all.into_iter().any(|pattern| ambiguity::is_exponential(pattern).unwrap_or_else(|| guess(pattern)))
+    all.any(|pattern| ambiguity::is_exponential(pattern).unwrap_or_else(|| guess(pattern)))
 }
 
 fn of_text(text: &StringMatcher) -> Option<&str> {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex_syntax::ast::parse::Parser;
-use regex_syntax::ast::{Ast, Flag, FlagsItemKind, GroupKind, RepetitionKind, RepetitionRange};
+use regex_syntax::ast::{Ast, Flag, Flags, GroupKind, RepetitionKind, RepetitionRange};
 use regex_syntax::hir::translate::TranslatorBuilder;
 use regex_syntax::hir::{Class, HirKind};
 
@@ -57,7 +57,7 @@ impl Automaton<'_> {
         Some(match ast {
             Ast::Empty(_) | Ast::Assertion(_) => Part::empty(),
             Ast::Flags(flags) => {
-                self.take_flags(&flags.flags.items.iter().map(|item| item.kind.clone()).collect::<Vec<_>>());
+                self.take_flags(&flags.flags);
                 Part::empty()
             }
             Ast::Literal(_) | Ast::Dot(_) | Ast::ClassUnicode(_) | Ast::ClassPerl(_) | Ast::ClassBracketed(_) => {
@@ -65,7 +65,7 @@ impl Automaton<'_> {
             }
             Ast::Group(group) => {
                 if let GroupKind::NonCapturing(flags) = &group.kind {
-                    self.take_flags(&flags.items.iter().map(|item| item.kind.clone()).collect::<Vec<_>>());
+                    self.take_flags(flags);
                 }
                 self.part(&group.ast)?
             }
@@ -102,9 +102,8 @@ impl Automaton<'_> {
     }
 
     /// Flags hold for all that follows, which is more than they do.
-    fn take_flags(&mut self, items: &[FlagsItemKind]) {
-        let mut items = items.iter().take_while(|item| !matches!(item, FlagsItemKind::Negation));
-        self.any_case |= items.any(|item| matches!(item, FlagsItemKind::Flag(Flag::CaseInsensitive)));
+    fn take_flags(&mut self, flags: &Flags) {
+        self.any_case |= flags.flag_state(Flag::CaseInsensitive) == Some(true);
     }
 
     fn state(&mut self, leaf: &Ast) -> Option<Part> {
@@ -144,7 +143,7 @@ impl Automaton<'_> {
     fn then(&mut self, before: Part, after: Part) -> Part {
         self.connect(&before.last, &after.first);
         let mut part = Part { may_be_empty: before.may_be_empty && after.may_be_empty, ..before };
-        if part.first.is_empty() || before.may_be_empty {
+        if before.may_be_empty {
             part.first.extend(after.first);
         }
         if !after.may_be_empty {

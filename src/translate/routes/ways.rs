@@ -26,7 +26,6 @@ impl Assembly<'_> {
         for (position, filter) in self.filters(route).into_iter().enumerate() {
             let before = mutations.iter().filter(|mutation| mutation.position < position);
             let mut before = before.flat_map(|mutation| &mutation.changes).flat_map(|changes| &changes.request);
-
             match filter {
                 Filter::Protects(name) | Filter::Chosen(name) => {
                     return closed(format!("the filter {name} protects the route and is not translated"), notes);
