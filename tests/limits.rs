@@ -32,10 +32,6 @@ fn metric(confcast: &Confcast, name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")
 }
 
-fn refused(confcast: &Confcast, limit: &str) -> u64 {
-    metric(confcast, &format!("confcast_refused_total{{limit=\"{limit}\"}}"))
-}
-
 /// One connection too many gets 503 over HTTP/1.1, and over HTTP/2 no settings; one that ends makes room, also one that
 /// was a watch.
 fn are_limited(confcast: &Confcast, limit: &str) {
@@ -61,7 +57,7 @@ fn are_limited(confcast: &Confcast, limit: &str) {
         Ok(count) => assert_eq!(count, 0, "nothing comes before the end"),
         Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
     }
-    assert_eq!(refused(confcast, limit), REFUSED + 1);
+    assert_eq!(confcast.refused(limit), REFUSED + 1);
     until("logged", || confcast.log().contains("too many connections"));
 
     drop(watch);
@@ -100,7 +96,7 @@ fn leases_are_limited() {
     assert_eq!((third.status, third.json()["code"].as_i64()), (429, Some(8)));
     assert_eq!(third.json()["message"], "confcast: too many leases");
     assert!((1..REFUSED).all(|_| grant().status == 429));
-    assert_eq!(refused(&confcast, "leases"), REFUSED);
+    assert_eq!(confcast.refused("leases"), REFUSED);
     memory.stays_within(8, "refused leases");
     let revoke = post(confcast.address, "/v3/lease/revoke", &json!({"ID": first.json()["ID"]}));
     assert_eq!((revoke.status, grant().status), (200, 200), "there is room again");
@@ -136,7 +132,7 @@ async fn watch_streams_of_a_connection_and_watchers_of_a_stream_are_limited() {
     let third = first.message().await.expect("goes on").expect("a message");
     assert!(third.created && third.canceled);
     assert_eq!(third.cancel_reason, "confcast: too many watchers on one stream");
-    assert_eq!(refused(&confcast, "watchers"), 1);
+    assert_eq!(confcast.refused("watchers"), 1);
 
     let (_second_requests, _second) = stream(&mut client, 1).await.expect("opens");
     let status = stream(&mut client, 1).await.expect_err("one too many");
@@ -147,7 +143,7 @@ async fn watch_streams_of_a_connection_and_watchers_of_a_stream_are_limited() {
     for _ in 1..REFUSED {
         stream(&mut client, 1).await.expect_err("one too many");
     }
-    assert_eq!(refused(&confcast, "watch_streams"), REFUSED);
+    assert_eq!(confcast.refused("watch_streams"), REFUSED);
     memory.stays_within(8, "refused watchers and watch streams");
     drop((first_requests, first));
     for _ in 0..100 {

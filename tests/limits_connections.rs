@@ -18,13 +18,6 @@ fn server(limits: &[&str]) -> Confcast {
     Confcast::serve(&[&["--source", "none"], limits].concat()).ready()
 }
 
-fn refused(confcast: &Confcast, limit: &str) -> u64 {
-    let metrics = get(confcast.admin, "/metrics").text();
-    let name = format!("confcast_refused_total{{limit=\"{limit}\"}} ");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    value.unwrap_or_else(|| panic!("no {limit}")).parse().expect("a number")
-}
-
 /// The answer to a request over HTTP/1.1 with further headers.
 fn http1(address: SocketAddr, headers: &[(String, String)]) -> u16 {
     let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect::<Vec<_>>().concat();
@@ -66,15 +59,15 @@ async fn bytes_and_fields_of_headers() {
         let confcast = server(&flags);
         let address = confcast.address;
         assert_eq!((http1(address, &within), http2(address, &within).await), (200, 200), "{flags:?}");
-        assert_eq!(refused(&confcast, "headers"), 0);
+        assert_eq!(confcast.refused("headers"), 0);
         assert_eq!(http1(address, &beyond), too_large, "{flags:?}");
         // It is counted when the connection has ended, which is after the answer.
-        until("counted", || refused(&confcast, "headers") == 1);
+        until("counted", || confcast.refused("headers") == 1);
         assert_eq!(http2(address, &beyond).await, too_large, "{flags:?}");
         let bytes: usize = beyond.iter().map(|(name, value)| name.len() + value.len()).sum();
         // Too many bytes are refused by the library, which does not tell.
         let told = u64::from(!flags.contains(&"1000") && bytes < 10_000);
-        until("counted", || (1 + told..=2).contains(&refused(&confcast, "headers")));
+        until("counted", || (1 + told..=2).contains(&confcast.refused("headers")));
     }
     let free = server(&["--max-header-bytes", "0", "--max-header-fields", "0"]);
     assert_eq!((http1(free.address, &fields(3000, 50)), http2(free.address, &fields(3000, 50)).await), (200, 200));
@@ -133,16 +126,16 @@ fn time_of_a_handshake() {
     for begin in [&b""[..], &[0x16], &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]] {
         is_about(closes(confcast.address, begin), 1.0);
     }
-    until("counted", || refused(&confcast, "handshake") == 3);
+    until("counted", || confcast.refused("handshake") == 3);
     let clear = server(&["--handshake-seconds", "1"]);
     for begin in [&b""[..], b"PRI * HT"] {
         is_about(closes(clear.address, begin), 1.0);
     }
-    until("counted", || refused(&clear, "handshake") == 2);
+    until("counted", || clear.refused("handshake") == 2);
     // One that leaves by itself is not refused.
     drop(TcpStream::connect(clear.address).expect("connects"));
     assert_eq!(get(clear.address, "/version").status, 200);
-    assert_eq!(refused(&clear, "handshake"), 2);
+    assert_eq!(clear.refused("handshake"), 2);
 }
 
 #[test]
@@ -150,7 +143,7 @@ fn time_of_the_next_request() {
     let confcast = server(&["--next-request-seconds", "1"]);
     is_about(closes(confcast.address, b"GET /version HTTP/1.1\r\nHost: t"), 1.0);
     is_about(closes(confcast.address, b"GET /version HTTP/1.1\r\nHost: test\r\n\r\n"), 1.0);
-    until("counted", || refused(&confcast, "next_request") == 2);
+    until("counted", || confcast.refused("next_request") == 2);
 }
 
 #[test]
@@ -160,11 +153,11 @@ fn time_of_a_ping() {
     let end = Http2::open(confcast.address).end(Duration::from_secs(10));
     assert!(end.closed, "{end:?}");
     is_about(started.elapsed(), 1.5);
-    until("counted", || refused(&confcast, "keepalive") == 1);
+    until("counted", || confcast.refused("keepalive") == 1);
     // As etcd has it, 0 is for none. Then there is only the time in which a client has to begin.
     let never = ["--grpc-keepalive-interval", "0", "--grpc-keepalive-timeout", "0", "--handshake-seconds", "1"];
     let confcast = server(&never);
     let end = Http2::open(confcast.address).end(Duration::from_secs(3));
     assert!(!end.closed, "{end:?}");
-    assert_eq!(refused(&confcast, "keepalive"), 0);
+    assert_eq!(confcast.refused("keepalive"), 0);
 }

@@ -9,7 +9,7 @@ use confcast::pb::etcdserverpb::{PutRequest, RangeRequest, RequestOp, TxnRequest
 use prost::Message;
 use serde_json::{Value, json};
 use support::Confcast;
-use support::http::{Answer, b64, get, post};
+use support::http::{Answer, b64, post};
 use support::memory::Memory;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -21,13 +21,6 @@ const AROUND: usize = 512 << 10;
 
 fn server(limits: &[&str]) -> Confcast {
     Confcast::serve(&[&["--source", "none"], limits].concat()).ready()
-}
-
-fn refused(confcast: &Confcast, limit: &str) -> u64 {
-    let metrics = get(confcast.admin, "/metrics").text();
-    let name = format!("confcast_refused_total{{limit=\"{limit}\"}} ");
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    value.unwrap_or_else(|| panic!("no {limit}")).parse().expect("a number")
 }
 
 async fn client(confcast: &Confcast) -> KvClient<Channel> {
@@ -75,7 +68,7 @@ async fn bytes_of_requests_messages_and_bodies() {
     assert!(status.message().ends_with(&format!("vs. {most})")), "{status}");
     let answer = post(address, "/v3/kv/range", &json!({"key": b64(vec![b'k'; most + 8192])}));
     assert_eq!((answer.status, answer.json()["code"].as_i64()), (429, Some(8)), "{}", answer.text());
-    assert_eq!(refused(&confcast, "request_bytes"), 6);
+    assert_eq!(confcast.refused("request_bytes"), 6);
     let kept = client.range(RangeRequest { key: "/a".into(), ..RangeRequest::default() }).await.expect("there");
     assert_eq!(kept.into_inner().kvs[0].value.len(), 9900);
 }
@@ -117,7 +110,7 @@ async fn operations_of_transactions() {
         let request = TxnRequest { failure: (0..=most).map(op).collect(), ..TxnRequest::default() };
         let status = client(&confcast).await.txn(request).await.expect_err("too many");
         told(&status, Code::InvalidArgument, too_many);
-        assert_eq!(refused(&confcast, "txn_ops"), 3);
+        assert_eq!(confcast.refused("txn_ops"), 3);
     }
 }
 
@@ -161,7 +154,7 @@ async fn bytes_of_answers() {
         let count = RangeRequest { count_only: true, ..range };
         assert!(client.range(count).await.expect("small").into_inner().count >= 4);
     }
-    assert_eq!(refused(&confcast, "answer_bytes"), 2 * 42);
+    assert_eq!(confcast.refused("answer_bytes"), 2 * 42);
     memory.stays_within(24, "84 answers of 4 MiB that are refused");
     // A range that grows beyond it while it is kept.
     for key in 0..10 {
@@ -190,15 +183,15 @@ fn levels_of_json() {
         (0..levels).fold(json!({"success": []}), |inner, _| json!({"success": [{"requestTxn": inner}]}))
     };
     for path in ["/v3/kv/txn", "/v3/watch", "/v3/lease/keepalive"] {
-        let before = refused(&confcast, "json_depth");
+        let before = confcast.refused("json_depth");
         let answer = post(confcast.address, path, &nested(2));
         assert_eq!((answer.status, answer.json()["code"].as_i64()), (400, Some(3)), "{path}: {}", answer.text());
         assert!(answer.text().contains("recursion limit exceeded"), "{path}: {}", answer.text());
-        assert_eq!(refused(&confcast, "json_depth"), before + 1, "{path}");
+        assert_eq!(confcast.refused("json_depth"), before + 1, "{path}");
     }
     assert_eq!(post(confcast.address, "/v3/kv/txn", &nested(1)).status, 200);
     let free = server(&["--max-json-depth", "0"]);
     assert_eq!(post(free.address, "/v3/kv/txn", &nested(40)).status, 200);
     assert_eq!(post(free.address, "/v3/kv/txn", &nested(42)).status, 400, "as deep as the parser goes");
-    assert_eq!(refused(&free, "json_depth"), 1);
+    assert_eq!(free.refused("json_depth"), 1);
 }

@@ -10,7 +10,7 @@ use confcast::pb::etcdserverpb::AuthenticateRequest;
 use confcast::pb::etcdserverpb::auth_client::AuthClient;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
-use support::http::{Answer, Connection, get};
+use support::http::{Answer, Connection};
 use support::memory::Memory;
 use support::users::Root;
 use support::{Confcast, PATIENCE, until};
@@ -46,13 +46,6 @@ async fn grpc_log_in(confcast: &Confcast, from: &str, name: &str, password: &str
     Ok(AuthClient::new(channel).authenticate(request).await?.into_inner().token)
 }
 
-fn refused(confcast: &Confcast, limit: &str) -> u64 {
-    let name = format!("confcast_refused_total{{limit=\"{limit}\"}} ");
-    let metrics = get(confcast.admin, "/metrics").text();
-    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    value.unwrap_or_else(|| panic!("no {name}")).parse().expect("a number")
-}
-
 #[test]
 fn failures_end_the_log_ins_of_a_user_from_their_address_and_from_no_other() {
     let confcast = server(&["--max-failed-logins", "3"]);
@@ -72,7 +65,7 @@ fn failures_end_the_log_ins_of_a_user_from_their_address_and_from_no_other() {
         let text = format!("confcast: too many failed log-ins, try again in {wait} s");
         assert_eq!(answer.json()["message"], text.as_str());
     }
-    assert_eq!(refused(&confcast, "failed_logins"), 2);
+    assert_eq!(confcast.refused("failed_logins"), 2);
     assert_eq!(status("127.0.0.2", "root", "root"), 200, "another user");
     assert_eq!(status("127.0.0.3", "apisix", "secret"), 200, "another address");
     until("logged", || confcast.log().contains("too many failed log-ins"));
@@ -103,7 +96,7 @@ fn one_address_is_stopped_whatever_the_names_and_a_success_does_not_help_it() {
         let own = log_in(&confcast, "127.0.0.2", "apisix", "secret").status;
         assert_eq!(own, if user < 4 { 200 } else { 429 });
     }
-    assert_eq!(refused(&confcast, "failed_logins_per_address"), 1);
+    assert_eq!(confcast.refused("failed_logins_per_address"), 1);
     assert_eq!(log_in(&confcast, "127.0.0.3", "apisix", "secret").status, 200);
 }
 
@@ -122,7 +115,7 @@ fn an_attack_from_everywhere_leaves_everybody_a_try() {
     }
     assert_eq!(log_in(&confcast_two, "127.0.0.30", "root", "guess").status, 400, "the first");
     assert_eq!(log_in(&confcast_two, "127.0.0.30", "root", "another").status, 429, "and no second");
-    assert_eq!(refused(&confcast_two, "failed_logins_per_user"), 1);
+    assert_eq!(confcast_two.refused("failed_logins_per_user"), 1);
     for server in [&confcast, &confcast_two] {
         assert_eq!(log_in(server, "127.0.0.40", "root", "root").status, 200, "the operator");
     }

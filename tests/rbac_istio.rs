@@ -192,8 +192,7 @@ fn request(random: &mut StdRng, port: u16) -> Request {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_envoy_stops_is_stopped() {
     let Some(binary) = program("CONFCAST_ENVOY", "envoy") else { return };
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
-    println!("SEED={seed}");
+    let seed = support::history::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut filters = samples();
     println!("{} samples", filters.len());

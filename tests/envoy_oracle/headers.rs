@@ -163,8 +163,7 @@ fn values(headers: &[(String, String)], names: &[&str]) -> BTreeMap<String, Vec<
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_are_changed_alike() {
     let Some(binary) = program("CONFCAST_ENVOY", "envoy") else { return };
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
-    println!("SEED={seed}");
+    let seed = crate::support::history::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let server = AdsServer::start(Habits::NONE).await;
     let _envoy = Envoy::start(&binary, server.port(), true);

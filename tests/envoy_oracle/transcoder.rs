@@ -96,8 +96,7 @@ fn manager(random: &mut StdRng) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_transcoded_is_answered() {
     let Some(binary) = program("CONFCAST_ENVOY", "envoy") else { return };
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| rand::rng().random());
-    println!("SEED={seed}");
+    let seed = crate::support::history::seed();
     let mut random = StdRng::seed_from_u64(seed);
     let server = AdsServer::start(Habits::NONE).await;
     let _envoy = Envoy::start(&binary, server.port(), true);

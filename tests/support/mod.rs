@@ -157,6 +157,12 @@ impl Confcast {
         values.iter().sum()
     }
 
+    /// How often something was refused by a limit.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    pub fn refused(&self, limit: &str) -> u64 {
+        self.metric(&format!("confcast_refused_total{{limit=\"{limit}\"}}")) as u64
+    }
+
     /// The current revision.
     pub fn revision(&self) -> i64 {
         http::range(self.address, "/none", "").revision
